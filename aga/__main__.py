@@ -1,0 +1,5 @@
+"""``python -m aga`` is ``aga``."""
+
+from aga.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""How the best structures are confirmed by the engine: pure functions of the state.
+
+The cheap way first: relax on an ensemble that is fitted sharply to what is near and made to agree
+with the last label exactly, label the end, and again. Where that stalls, the engine relaxes.
+"""
+
+from ase.units import GPa
+
+from aga.campaign.state import Decision, Group, Record, State, label_references
+from aga.search.candidate import Candidate
+
+
+def due(state: State) -> list[Decision]:
+    """The next step for every structure to confirm; the end when there is none left."""
+    steps = [step for group in targets(state) if (step := _next(state, group)) is not None]
+    if steps or state.outstanding():
+        return steps
+    return [Decision("finish", {"reason": _verdict(state), "failed": not state.groups})]
+
+
+def targets(state: State) -> list[Group]:
+    """The structures near the best, lowest first, at most as many as are asked for."""
+    settings = state.config.confirm
+    ranking = state.ranking
+    if not ranking:
+        return []
+    limit = ranking[0].best.enthalpy + settings.window_ev_per_atom
+    return [group for group in ranking if group.best.enthalpy <= limit][: settings.structures]
+
+
+def _verdict(state: State) -> str:
+    if not state.groups:
+        return f"no structure was labelled ({state.search_over})"
+    if state.confirmed(state.ranking[0]) is None:
+        return f"{state.search_over}; the best structure could not be confirmed by the engine"
+    return state.search_over
+
+
+def chain(state: State, group: Group) -> list[Record]:
+    """The confirmation's own tasks for one structure, in their order."""
+    return [record for record in state.records if record.inputs.get("chain") == group.id]
+
+
+def _next(state: State, group: Group) -> Decision | None:
+    """One more step for a structure, or None: confirmed, under way, given up or unaffordable."""
+    steps = chain(state, group)
+    if state.confirmed(group) is not None or any(r.progress == "queued" for r in steps):
+        return None
+    if len(state.of_kind("label")) >= state.config.budget.labels:
+        return None
+    if any(record.kind == "relax" for record in steps):
+        return None
+    if steps and steps[-1].kind == "polish" and steps[-1].progress == "done":
+        candidate = state.polished[group.id][-1]
+        if not _labelled_already(state, candidate):
+            return _label(state, group, candidate)
+    rounds = sum(record.kind == "polish" for record in steps)
+    if rounds < state.config.confirm.surrogate_steps and not _stalled(state, steps):
+        return _polish(state, group, steps, rounds)
+    return _relax(state, group)
+
+
+def _labelled_already(state: State, candidate: Candidate) -> bool:
+    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
+    return candidate.id in asked
+
+
+def _stalled(state: State, steps: list[Record]) -> bool:
+    """Whether the last round failed, or two labels in a row did not come closer."""
+    if steps and steps[-1].progress == "failed":
+        return True
+    labels = [
+        one
+        for record in steps
+        if record.kind == "label"
+        for one in state.labelled
+        if one.ordinal == record.ordinal
+    ]
+    distances = [_distance(state, one.known.fmax, one.known.stress_error) for one in labels]
+    return len(distances) >= 3 and min(distances[-2:]) > distances[-3]
+
+
+def _distance(state: State, fmax: float, stress_error: float | None) -> float:
+    """How far from relaxed, in units of the thresholds."""
+    limits = state.config.confirm
+    stress = 0.0 if stress_error is None else stress_error / (limits.stress_gpa * GPa)
+    return max(fmax / limits.fmax_ev_per_a, stress)
+
+
+def _label(state: State, group: Group, candidate: Candidate) -> Decision:
+    raw = None if candidate.spread is None else candidate.spread / state.models[-1].calibration
+    inputs = {
+        "candidate": candidate.to_dict(),
+        "purpose": "confirm",
+        "raw_spread": raw,
+        "chain": group.id,
+    }
+    return Decision("label", inputs)
+
+
+def _polish(state: State, group: Group, steps: list[Record], rounds: int) -> Decision:
+    best = group.best
+    keys = {one.known.id: one.key for one in state.labelled}
+    return Decision(
+        "polish",
+        {
+            "chain": group.id,
+            "round": rounds,
+            "target": [best.id, keys[best.id]],
+            "labels": label_references(state),
+            # a structure may be a saddle point in the symmetry it nearly has: try once without
+            "symmetrise": not _symmetry_costs(state, group, steps),
+        },
+    )
+
+
+def _symmetry_costs(state: State, group: Group, steps: list[Record]) -> bool:
+    """Whether a label of a symmetrised geometry came out above the structure's best."""
+    own = {record.ordinal for record in steps if record.kind == "label"}
+    labels = [one.known.enthalpy for one in state.labelled if one.ordinal in own]
+    return bool(labels) and min(labels) > group.best.enthalpy + 1e-3
+
+
+def _relax(state: State, group: Group) -> Decision:
+    best = group.best
+    key = next(one.key for one in state.labelled if one.known.id == best.id)
+    return Decision("relax", {"chain": group.id, "target": [best.id, key], "purpose": "confirm"})

@@ -1,0 +1,95 @@
+"""The campaign: keep the due work in flight until it is finished; every outcome a transaction."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from aga.campaign import policy, tasks
+from aga.campaign.state import Record, State
+from aga.campaign.store import Store
+from calculators.pools import Pools
+from calculators.task import POOLS, Outcome, Task
+
+#: longest wait for an outcome before the state is looked at again [s]
+TICK = 1.0
+
+Watch = Callable[[State, Pools, list[Record]], None]
+
+
+class StuckError(RuntimeError):
+    """Nothing is due, nothing runs, and the campaign is not finished: a fault of the policy."""
+
+    def __init__(self, state: State) -> None:
+        last = [f"{r.ordinal} {r.kind} {r.progress}" for r in state.records[-5:]]
+        super().__init__(f"nothing is left to do, but the campaign is not finished; last: {last}")
+
+
+def run(store: Store, pools: Pools, watch: Watch) -> State:
+    """Run a campaign to its end.
+
+    Args:
+        store: its history; the only place where it is written.
+        pools: the workers.
+        watch: told of the state after every turn, with the records that were closed in it.
+    """
+    slots = {pool: pools.slots(pool) for pool in POOLS}
+    while not (state := store.state()).finished:
+        new = store.plan(policy.due(state, slots), partial(tasks.task_key, state.config))
+        submit(state, pools)
+        if not new and not pools.in_flight():
+            raise StuckError(state)
+        notes = [record for record in new if record.progress == "done"]
+        watch(state, pools, notes + collect(store, pools))
+    return state
+
+
+def submit(state: State, pools: Pools) -> None:
+    """Hand over queued tasks as long as their pools take them; nothing twice."""
+    flying = pools.in_flight()
+    for record in state.outstanding():
+        task = Task(record.ordinal, record.kind, record.key, record.inputs)
+        if record.ordinal not in flying and pools.free(task.pool):
+            pools.submit(task)
+
+
+def collect(store: Store, pools: Pools) -> list[Record]:
+    """Record what has come back."""
+    state = store.state()
+    closed = []
+    for task, outcome in pools.completed(timeout=TICK):
+        if store.record(task.ordinal, complete(store.run_dir, task.kind, task.key, outcome)):
+            closed.append(state.records[task.ordinal])
+            after(store.run_dir, task)
+    return closed
+
+
+def complete(run_dir: Path, kind: str, key: str, outcome: Outcome) -> Outcome:
+    """The outcome with the result that the worker published."""
+    found = tasks.published(run_dir, kind, key)
+    if found is None:
+        if "failure" in outcome:
+            return outcome
+        lost = {"kind": "transient", "reason": "the published result cannot be read", "log": ""}
+        return {"failure": lost}
+    return {**found, "meta": outcome.get("meta", {})}
+
+
+def adopt(store: Store) -> list[Record]:
+    """Record results that were published but not recorded when the driver ended."""
+    state = store.state()
+    adopted = []
+    for record in state.outstanding():
+        found = tasks.published(store.run_dir, record.kind, record.key)
+        if found is not None and store.record(record.ordinal, {**found, "meta": {}}):
+            adopted.append(record)
+    return adopted
+
+
+def after(run_dir: Path, task: Task) -> None:
+    """Let ``models/latest`` name the newest ensemble."""
+    if task.kind != "train" or not (tasks.models(run_dir) / task.key).is_dir():
+        return
+    link = tasks.models(run_dir) / ".latest"
+    link.unlink(missing_ok=True)
+    link.symlink_to(task.key)
+    link.replace(tasks.models(run_dir) / "latest")

@@ -1,0 +1,270 @@
+"""Which work is due: pure functions of the state.
+
+Start, resume and restart after a crash are one path, because nothing but the records is asked.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aga.campaign import confirmation
+from aga.campaign.state import Decision, Generation, State, label_references
+from aga.search.adaptation import weights
+from aga.search.candidate import Candidate
+from calculators.task import Pool
+
+#: seed tasks at most, when too few of the first labels succeed
+SEED_TRIES = 3
+#: runs of the genetic algorithm in a row that bring nothing to label, before the search is over
+DRY_GENERATIONS = 3
+#: share of the first labels that must be there before the first training may begin
+FIRST_SHARE = 0.75
+#: predictions that the calibration looks back on
+CALIBRATION_LABELS = 60
+#: structures this close to the best say what volume to search at [eV/atom]
+VOLUME_WINDOW = 0.15
+
+
+def due(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
+    """What should be decided now, to be recorded before any of it starts.
+
+    Args:
+        state: the campaign.
+        slots: tasks that each pool runs at the same time.
+    """
+    if state.finished:
+        return []
+    if not state.of_kind("seed"):
+        return [_seed(state)]
+    if trouble := _trouble(state):
+        return [Decision("finish", {"reason": trouble, "failed": True})]
+    if state.search_over:
+        return confirmation.due(state)
+    if state.outstanding() and not state.config.overlap:
+        return []
+    if reason := why_stop(state):
+        return [Decision("stop_search", {"reason": reason})]
+    return _search(state, slots)
+
+
+def _search(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
+    """One of label, train, evolve in strict order, or all that can overlap."""
+    if first := _first_labels(state):
+        return first
+    steps = (_label(state, slots), _train(state, slots), _evolve(state, slots))
+    if state.config.overlap:
+        return [decision for step in steps for decision in step]
+    labels, train, evolve = steps
+    return train or labels or evolve
+
+
+def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
+    """Labels per generation; without overlap the same on every machine."""
+    if state.config.search.batch is not None:
+        return state.config.search.batch
+    return max(4, 2 * slots["dft"]) if state.config.overlap else 4
+
+
+def _seed(state: State) -> Decision:
+    count = state.config.search.initial_labels
+    return Decision("seed", {"count": count, "volume_per_atom": volume_guess(state)})
+
+
+def _trouble(state: State) -> str:
+    """Why the campaign cannot go on, or an empty string."""
+    for record in state.records:
+        if record.progress == "failed" and record.kind in ("seed", "evolve", "train"):
+            failure = record.outcome["failure"]
+            return f"{record.kind} (task {record.ordinal}) failed: {failure['reason']}"
+    seeds = state.of_kind("seed")
+    tried = [r for r in state.of_kind("label") if r.progress != "queued"]
+    if len(seeds) >= SEED_TRIES and not state.outstanding() and len(state.labelled) < 2:
+        reason = tried[0].outcome["failure"]["reason"] if tried else "no structures"
+        return f"none of the first {len(tried)} structures could be labelled: {reason}"
+    return ""
+
+
+def _first_labels(state: State) -> list[Decision]:
+    """The labels of random crystals that everything begins with."""
+    if state.outstanding("seed"):
+        return []
+    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
+    new = [_label_task(state, seed, "seed") for seed in state.seeds if seed.id not in asked]
+    if new or state.outstanding("label") or state.models:
+        return new
+    few = max(2, state.config.search.initial_labels // 2)
+    return [_seed(state)] if len(state.labelled) < few else []
+
+
+def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
+    """Candidates of the newest generation, as many as there is room for."""
+    generation = current(state)
+    if generation is None:
+        return []
+    room = batch_size(state, slots) - _picked(state, generation)
+    if state.config.overlap:
+        waiting = len(state.outstanding("label", "relax"))
+        room = min(room, slots["dft"] + 1 - waiting)
+    room = min(room, _labels_left(state))
+    chosen = unlabelled(state, generation, room) if room > 0 else []
+    return [_label_task(state, candidate, "search") for candidate in chosen]
+
+
+def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
+    model = state.models[-1] if state.models else None
+    raw = None
+    if candidate.spread is not None and model is not None:
+        raw = candidate.spread / model.calibration
+    return Decision(
+        "label", {"candidate": candidate.to_dict(), "purpose": purpose, "raw_spread": raw}
+    )
+
+
+def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:
+    """Up to ``n`` candidates of a generation that are worth a label and wait for none."""
+    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
+    pending = [
+        Candidate.from_dict(record.inputs["candidate"]) for record in state.outstanding("label")
+    ]
+    failed = [Candidate.from_dict(record.inputs["candidate"]) for record in state.failures]
+    offered = [candidate for candidate in generation.candidates if candidate.id not in asked]
+    rule = state.config.search.acquisition
+    # what the engine could not compute it will not compute from a copy either
+    return rule.choose(offered, state.known, [*pending, *failed], n)
+
+
+def _picked(state: State, generation: Generation) -> int:
+    own = {candidate.id for candidate in generation.candidates}
+    return sum(record.inputs["candidate"]["id"] in own for record in state.of_kind("label"))
+
+
+def current(state: State) -> Generation | None:
+    """The newest finished generation."""
+    return state.generations[-1] if state.generations else None
+
+
+def _train(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
+    """A training when enough labels are new."""
+    if state.outstanding("train", "seed"):
+        return []
+    have = len(state.labelled)
+    waiting = len(state.outstanding("label"))
+    if not state.models:
+        share = FIRST_SHARE if state.config.overlap else 1.0
+        enough = have >= max(2.0, share * (have + waiting))
+    else:
+        needed = state.config.retrain_after or max(1, batch_size(state, slots) // 2)
+        new = have - state.models[-1].labels
+        enough = new >= needed or (new > 0 and not waiting)
+    return [Decision("train", _train_inputs(state))] if enough else []
+
+
+def _train_inputs(state: State) -> dict[str, Any]:
+    judged = [one for one in state.labelled if one.raw_spread is not None]
+    pairs = [
+        [one.known.enthalpy - one.predicted, one.raw_spread]
+        for one in judged[-CALIBRATION_LABELS:]
+        if one.predicted is not None
+    ]
+    return {
+        "labels": label_references(state),
+        "warm": state.models[-1].key if state.models else None,
+        "pool": state.of_kind("seed")[0].key,
+        "calibration": pairs,
+    }
+
+
+def _evolve(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
+    """The genetic algorithm on the newest model, or again where nothing is left to label."""
+    if not state.models or state.outstanding("evolve"):
+        return []
+    generation = current(state)
+    newest = state.models[-1]
+    stale = generation is None or generation.model != newest.key
+    idle = not state.outstanding("label", "train")
+    if not (stale or (idle and not _label(state, slots))):
+        return []
+    carried = [] if generation is None else [c.id for c in generation.candidates]
+    operators = state.config.search.operators
+    names = _operator_names() if operators is None else [one.kind for one in operators]
+    inputs = {
+        "model": newest.key,
+        "labels": label_references(state),
+        "carried": {"key": None if generation is None else generation.key, "ids": carried},
+        "weights": weights(state.operators, names),
+        "volume_per_atom": volume_guess(state),
+    }
+    return [Decision("evolve", inputs)]
+
+
+def _operator_names() -> list[str]:
+    from aga.search import operators
+
+    return list(operators.kinds())
+
+
+def volume_guess(state: State) -> float:
+    """Volume to search at [Å^3/atom]: the user's, else that of the best labels; 0: by elements."""
+    if state.config.search.volume_per_atom is not None:
+        return state.config.search.volume_per_atom
+    if not state.labelled:
+        return 0.0
+    lowest = min(one.enthalpy for one in state.known)
+    near = [one for one in state.known if one.enthalpy <= lowest + VOLUME_WINDOW]
+    return float(np.mean([one.atoms.get_volume() / len(one.atoms) for one in near]))
+
+
+def _labels_left(state: State) -> int:
+    """Labels that the search may still ask for; the rest is kept for the confirmation."""
+    budget = state.config.budget
+    return budget.labels - budget.confirm_reserve - len(state.of_kind("label"))
+
+
+def why_stop(state: State) -> str:
+    """Why the search is over, or an empty string.
+
+    Either the budget is spent, or the answer has stopped changing: the best structure has been
+    the same for some labels, nothing unlabelled is predicted as low, and the ensemble is sure of
+    what lies there.
+    """
+    budget, stop = state.config.budget, state.config.stop
+    if state.hours_used >= budget.hours:
+        return f"the time is used up ({budget.hours:g} h)"
+    if _labels_left(state) <= 0 and not state.outstanding("label"):
+        return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
+    if _dry(state):
+        return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
+    generation = current(state)
+    if generation is None or state.outstanding("label", "train", "evolve"):
+        return ""
+    if generation.model != state.models[-1].key or state.models[-1].labels < len(state.labelled):
+        return ""
+    unchanged = len(state.labelled) - state.best_since
+    if unchanged < stop.patience_labels or _open_questions(state, generation):
+        return ""
+    best = state.ranking[0].best
+    return (
+        f"the best structure ({best.enthalpy:.4f} eV/atom) has not changed for {unchanged} labels "
+        f"and every candidate within {1e3 * stop.window_ev_per_atom:g} meV/atom is labelled"
+    )
+
+
+def _dry(state: State) -> bool:
+    """Whether the last generations all ended without a label."""
+    if state.outstanding() or len(state.generations) < DRY_GENERATIONS:
+        return False
+    last = state.generations[-DRY_GENERATIONS:]
+    same_model = all(generation.model == state.models[-1].key for generation in last)
+    return same_model and not any(_picked(state, generation) for generation in last)
+
+
+def _open_questions(state: State, generation: Generation) -> bool:
+    """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
+    stop = state.config.stop
+    limit = state.ranking[0].best.enthalpy + stop.window_ev_per_atom
+    near = [c for c in generation.candidates if c.enthalpy is not None and c.enthalpy <= limit]
+    offered = unlabelled(state, generation, len(generation.candidates))
+    waiting = {candidate.id for candidate in offered}
+    unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]
+    return any(candidate.id in waiting for candidate in near) or bool(unsure)

@@ -1,0 +1,137 @@
+"""What a campaign tells while it runs: one JSON line per event, and one line for the reader."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from aga.campaign.state import Labelled, Record, State
+from aga.search.symmetry import spacegroup
+from calculators.pools import Pools
+
+LOG = "log.jsonl"
+
+
+class Progress:
+    """Writes ``log.jsonl`` in the run folder and plain lines to a stream.
+
+    Args:
+        run_dir: the run folder.
+        stream: where the lines for the reader go.
+    """
+
+    def __init__(self, run_dir: Path, stream: TextIO) -> None:
+        self._log = (run_dir / LOG).open("a", encoding="utf-8")
+        self._stream = stream
+        self._best = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
+    def __call__(self, state: State, pools: Pools, records: list[Record]) -> None:
+        """Tell what was closed in one turn of the loop."""
+        for record in records:
+            self._write(event(record, state))
+            if line := sentence(record, state):
+                self.say(line)
+        if state.groups and state.ranking[0].id + str(state.ranking[0].best.id) != self._best:
+            self._best = state.ranking[0].id + str(state.ranking[0].best.id)
+            best = state.ranking[0].best
+            self.say(
+                f"best so far: {spacegroup(best.atoms, 0.1)} {best.enthalpy:.4f} eV/atom, "
+                f"largest force {best.fmax:.2f} eV/Å, after {len(state.labelled)} labels"
+            )
+
+    def say(self, line: str) -> None:
+        """One line for the reader, with the time of day."""
+        self._stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        self._stream.flush()
+
+    def _write(self, data: dict[str, Any]) -> None:
+        self._log.write(json.dumps({"time": round(time.time(), 3), **data}) + "\n")
+        self._log.flush()
+
+
+def event(record: Record, state: State) -> dict[str, Any]:
+    """One line of the log."""
+    data: dict[str, Any] = {
+        "event": record.progress,
+        "task": record.ordinal,
+        "kind": record.kind,
+        "key": record.key,
+        "labels": len(state.labelled),
+    }
+    if record.progress == "failed":
+        data["reason"] = record.outcome["failure"]["reason"]
+        data["log"] = record.outcome["failure"]["log"]
+    if "reason" in record.inputs:
+        data["reason"] = record.inputs["reason"]
+    if "meta" in record.outcome:
+        data["meta"] = record.outcome["meta"]
+    return data
+
+
+def sentence(record: Record, state: State) -> str:
+    """What a reader wants to know of a record, or an empty string."""
+    if record.kind in ("stop_search", "finish", "resume"):
+        return f"{record.kind.replace('_', ' ')}: {record.inputs.get('reason', '')}"
+    if record.progress == "failed":
+        return f"{record.kind} {record.ordinal} failed: {record.outcome['failure']['reason']}"
+    if record.progress == "queued":
+        return ""
+    return _DONE[record.kind](record, state)
+
+
+def _seeded(record: Record, _: State) -> str:
+    return f"{len(record.ok['candidates'])} structures to begin with"
+
+
+def _evolved(record: Record, state: State) -> str:
+    found, rejected = record.ok["candidates"], sum(record.ok["rejected"].values())
+    lowest = found[0]["enthalpy"] if found else float("nan")
+    return (
+        f"generation {len(state.generations)}: {len(found)} distinct structures, "
+        f"{rejected} rejected, lowest predicted {lowest:.4f} eV/atom"
+    )
+
+
+def _labelled(record: Record, state: State) -> str:
+    return "; ".join(_one_label(one) for one in state.labelled if one.ordinal == record.ordinal)
+
+
+def _one_label(one: Labelled) -> str:
+    known = one.known
+    guess = ""
+    if one.predicted is not None:
+        spread = "" if one.spread is None else f" +- {1e3 * one.spread:.0f} meV"
+        guess = f", predicted {one.predicted:.4f}{spread}"
+    return (
+        f"label {known.id} ({one.purpose}, {one.origin}): {known.enthalpy:.4f} eV/atom{guess}, "
+        f"largest force {known.fmax:.2f} eV/Å, {one.label.seconds:.1f} s"
+    )
+
+
+def _trained(record: Record, _: State) -> str:
+    facts = record.ok["facts"]
+    return (
+        f"ensemble of {facts['labels']} labels{' with networks' if facts['networks'] else ''}: "
+        f"{facts['energy_rmse_mev_per_atom']:.0f} meV/atom, "
+        f"{facts['force_rmse_ev_per_a']:.2f} eV/Å, {facts['seconds']:.1f} s"
+    )
+
+
+def _polished(record: Record, _: State) -> str:
+    return f"structure {record.inputs['chain']} relaxed on the ensemble for confirmation"
+
+
+_DONE = {
+    "seed": _seeded,
+    "evolve": _evolved,
+    "label": _labelled,
+    "train": _trained,
+    "polish": _polished,
+    "relax": _labelled,
+}

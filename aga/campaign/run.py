@@ -1,0 +1,92 @@
+"""Start or go on with a campaign in a run folder: lock, checks, workers, the loop, a clean end."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from aga.campaign.lock import RunLock, RunLocked
+from aga.config import CampaignConfig, resolved, to_yaml
+from aga.config_changes import changes, refusal
+from aga.yaml_source import ConfigError
+
+FINISHED, FAILED, STOPPED = 0, 1, 130
+
+
+def start(config: CampaignConfig, run_dir: Path) -> int:
+    """Run a campaign to its end, from wherever it stands.
+
+    Args:
+        config: its settings.
+        run_dir: the run folder; made if it is not there.
+
+    Returns:
+        0 finished; 1 ended without a result, 130 stopped by the user.
+
+    Raises:
+        ConfigError: another process runs it, or the settings change its meaning.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with RunLock(run_dir), _polite():
+            return _locked(config, run_dir.absolute())
+    except RunLocked as error:
+        raise ConfigError([str(error)]) from error
+    except KeyboardInterrupt:
+        message = (
+            f"\nstopped. Nothing is lost: {run_dir} holds every finished label; start the same "
+            "command again to go on."
+        )
+        print(message, file=sys.stderr)  # noqa: T201 - the reader's terminal
+        return STOPPED
+
+
+def _locked(config: CampaignConfig, run_dir: Path) -> int:
+    """The part that only one process may do."""
+    from aga.campaign import loop, tasks
+    from aga.campaign.progress import Progress
+    from aga.campaign.state import Decision
+    from aga.campaign.store import Store
+    from calculators.pools import Pools
+    from calculators.publish import publish_json
+
+    old = Store.configuration(run_dir)
+    if old is not None and (message := refusal(changes(old, config))):
+        raise ConfigError([f"{run_dir}: {message}"])
+    publish_json(run_dir / tasks.CONFIG, resolved(config))
+    (run_dir / "campaign.yaml").write_text(to_yaml(config))
+    store = Store(run_dir, config)
+    try:
+        with Progress(run_dir, sys.stderr) as progress:
+            adopted = loop.adopt(store)
+            state = store.state()
+            if state.records:
+                progress.say(
+                    f"{run_dir}: going on with {len(state.labelled)} labels"
+                    + (f", {len(adopted)} results taken up" if adopted else "")
+                )
+            if state.finished and old is not None and old != config:
+                store.plan([Decision("resume", {})], partial(tasks.task_key, config))
+            if not state.finished:
+                with Pools(config.cluster, partial(tasks.run, str(run_dir))) as pools:
+                    state = loop.run(store, pools, progress)
+            return FAILED if state.failed else FINISHED
+    finally:
+        store.close()
+
+
+@contextmanager
+def _polite() -> Iterator[None]:
+    """Let SIGTERM end a campaign as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

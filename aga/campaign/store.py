@@ -1,0 +1,206 @@
+"""The campaign database: every decision and every outcome, one transaction each; one writer.
+
+The history is the database. What the campaign knows is folded from it (`state.replay`), so that a
+start, a resume and a restart after a crash are the same.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aga import __version__
+from aga.campaign.state import Decision, Progress, Record, State, replay
+from aga.config import CampaignConfig, from_resolved, resolved
+
+NAME = "campaign.db"
+
+#: times a task is started before a lost worker counts as its failure
+ATTEMPTS = 3
+NOTES = ("stop_search", "finish", "resume")
+#: file systems without working shared memory: SQLite's write-ahead log fails there
+NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "fuse.sshfs", "9p")
+
+_TABLES = """
+create table if not exists meta (name text primary key, value text not null) strict;
+create table if not exists task (
+    ordinal integer primary key,
+    kind text not null,
+    key text not null,
+    inputs text not null,
+    progress text not null,
+    outcome text not null,
+    attempts integer not null,
+    decided real not null,
+    recorded real
+) strict;
+"""
+
+Key = Callable[[int, Decision], str]
+
+
+class Store:
+    """The history of one run folder and the state that follows from it.
+
+    Args:
+        run_dir: the run folder.
+        config: settings of this start; None takes those of the last.
+        readonly: for reports on a campaign that may be running.
+    """
+
+    def __init__(
+        self, run_dir: Path, config: CampaignConfig | None = None, *, readonly: bool = False
+    ) -> None:
+        self.run_dir = run_dir
+        path = run_dir / NAME
+        where = f"file:{path.absolute()}?mode=ro" if readonly else f"file:{path.absolute()}"
+        self._database = sqlite3.connect(where, uri=True, timeout=30.0, isolation_level=None)
+        if not readonly:
+            journal = "delete" if _on_network(run_dir) else "wal"
+            self._database.execute(f"pragma journal_mode={journal}")
+            self._database.execute("pragma synchronous=full")
+            self._database.executescript(_TABLES)
+        stored = self._meta("config")
+        if config is None and stored is None:
+            raise ValueError(f"{path} holds no campaign")
+        self.config = config or from_resolved(stored)
+        if config is not None and not readonly:
+            self._set_meta("config", resolved(config))
+            self._set_meta("version", __version__)
+        self._used = float(self._meta("hours_used") or 0.0)
+        self._opened = time.monotonic()
+        self._state = replay(self.config, list(self._rows()))
+        self._order = 1 + max((r.outcome.get("order", 0) for r in self._state.records), default=0)
+
+    def close(self) -> None:
+        """Note the time used and let go of the file."""
+        if self._database.in_transaction:
+            self._database.rollback()
+        self._database.close()
+
+    @staticmethod
+    def configuration(run_dir: Path) -> CampaignConfig | None:
+        """The settings a run folder was last started with, or None."""
+        if not (run_dir / NAME).is_file():
+            return None
+        try:
+            return Store(run_dir, readonly=True).config
+        except ValueError:
+            return None
+        except sqlite3.OperationalError:  # killed before the tables were there
+            return None
+
+    def state(self) -> State:
+        """The campaign as it stands."""
+        self._state.hours_used = self._used + (time.monotonic() - self._opened) / 3600.0
+        return self._state
+
+    def plan(self, decisions: Sequence[Decision], key: Key) -> list[Record]:
+        """Record decisions, all or none, before any of them starts.
+
+        Args:
+            decisions: what to do, in order.
+            key: the content key of a decision under its ordinal.
+        """
+        start = len(self._state.records)
+        made = [
+            Record(
+                start + i,
+                d.kind,
+                key(start + i, d),
+                d.inputs,
+                progress="done" if d.kind in NOTES else "queued",
+            )
+            for i, d in enumerate(decisions)
+        ]
+        with self._transaction():
+            self._database.executemany(
+                "insert into task values (?, ?, ?, ?, ?, '{}', 0, ?, null)",
+                [
+                    (r.ordinal, r.kind, r.key, _text(r.inputs), r.progress, time.time())
+                    for r in made
+                ],
+            )
+        for record in made:
+            self._state.add(record)
+        return made
+
+    def record(self, ordinal: int, outcome: Mapping[str, Any]) -> bool:
+        """Record what came of a task; False where it is to be tried again.
+
+        A lost worker is no failure of the task until it has happened `ATTEMPTS` times.
+        """
+        record = self._state.records[ordinal]
+        if record.progress != "queued":
+            return True
+        attempts = record.attempts + 1
+        failure = outcome.get("failure")
+        if failure is not None and failure["kind"] == "transient" and attempts < ATTEMPTS:
+            with self._transaction():
+                self._database.execute(
+                    "update task set attempts = ? where ordinal = ?", (attempts, ordinal)
+                )
+            record.attempts = attempts
+            return False
+        full = {**outcome, "order": self._order}
+        progress: Progress = "done" if failure is None else "failed"
+        with self._transaction():
+            self._database.execute(
+                "update task set progress = ?, outcome = ?, attempts = ?, recorded = ? "
+                "where ordinal = ?",
+                (progress, _text(full), attempts, time.time(), ordinal),
+            )
+            self._set_meta("hours_used", self.state().hours_used)
+        self._order += 1
+        record.attempts = attempts
+        self._state.close(ordinal, progress, full)
+        return True
+
+    def times(self) -> dict[int, tuple[float, float | None]]:
+        """When each task was decided and recorded [s since 1970], by ordinal."""
+        rows = self._database.execute("select ordinal, decided, recorded from task")
+        return {ordinal: (decided, recorded) for ordinal, decided, recorded in rows}
+
+    def _rows(self) -> Iterator[Record]:
+        columns = "ordinal, kind, key, inputs, progress, outcome, attempts"
+        for row in self._database.execute(f"select {columns} from task order by ordinal"):  # noqa: S608
+            ordinal, kind, key, inputs, progress, outcome, attempts = row
+            yield Record(
+                ordinal, kind, key, json.loads(inputs), progress, json.loads(outcome), attempts
+            )
+
+    def _meta(self, name: str) -> Any:
+        row = self._database.execute("select value from meta where name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def _set_meta(self, name: str, value: Any) -> None:
+        self._database.execute("insert or replace into meta values (?, ?)", (name, _text(value)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._database.rollback()
+            raise
+        self._database.execute("commit")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network file system, by the longest mount point above it."""
+    try:
+        lines = Path("/proc/mounts").read_text().splitlines()
+    except OSError:  # not Linux
+        return False
+    place = str(folder.resolve()) + "/"
+    mounts = [line.split()[1:3] for line in lines]
+    above = [(point, kind) for point, kind in mounts if place.startswith(point.rstrip("/") + "/")]
+    return max(above, key=lambda pair: len(pair[0]), default=("", ""))[1] in NETWORK

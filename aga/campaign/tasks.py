@@ -1,0 +1,370 @@
+"""What runs on the workers: seed, evolve, label, train, polish, relax.
+
+Every task reads its inputs by reference from the run folder and publishes its result there under
+its own key before it returns: whatever dies, a published result is found again and never computed
+twice.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from aga.campaign.state import Decision, known_of
+from aga.config import CampaignConfig, from_resolved
+from aga.search.candidate import Candidate, Known
+from aga.search.space import Space, covalent_distances
+from calculators.labelling import LabelGates, RelaxTarget, engine_relax, label_key, single_point
+from calculators.outcome import Failure
+from calculators.publish import publish_json, read_json
+from calculators.results import read_label, read_result
+from calculators.task import Outcome, Task
+from potentials.structures import Frame, Label, atoms_from_dict, atoms_to_dict, content_key
+
+if TYPE_CHECKING:
+    from potentials.ensemble import Ensemble
+
+CONFIG = "campaign.json"
+#: random crystals that the descriptors are scaled by, labelled or not
+POOL = 60
+#: sharp weights for the last steps to a minimum [eV/atom] (they see only what lies near)
+SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
+#: tolerance of restoring a symmetry before the last label [Å]
+SYMPREC = 0.1
+#: largest number of steps of a relaxation by the engine itself
+ENGINE_STEPS = 30
+
+
+def task_key(config: CampaignConfig, ordinal: int, decision: Decision) -> str:
+    """The content key of a decision: of the structure for labels, of all inputs for the rest."""
+    if decision.kind == "label":
+        atoms = atoms_from_dict(decision.inputs["candidate"]["atoms"])
+        return label_key(atoms, config.engine)
+    return content_key(decision.kind, config.seed, ordinal, decision.inputs)
+
+
+def run(run_dir: str, task: Task) -> Outcome:
+    """Do a task, publish its result, and say that it is there, or why it is not."""
+    folder = Path(run_dir)
+    if task.kind in ("evolve", "train", "polish"):
+        import torch
+
+        # workers share a machine: one core each, and results that do not depend on how many
+        torch.set_num_threads(1)
+    if published(folder, task.kind, task.key) is None:
+        failure = _WORK[task.kind](folder, _config(folder), task)
+        if failure is not None:
+            return {"failure": failure.to_dict()}
+    return {"ok": {"key": task.key}}
+
+
+def published(folder: Path, kind: str, key: str) -> Outcome | None:
+    """The published result of a task, or None."""
+    if kind == "label":
+        found = read_label(labels(folder), key)
+        if isinstance(found, Failure):
+            return {"failure": found.to_dict()}
+        return None if found is None else {"ok": {"label": found.to_dict()}}
+    if kind == "train":
+        about = read_json(models(folder) / key / "ensemble.json")
+        if about is None:
+            return None
+        return {"ok": {"facts": {**about["facts"], "calibration": about["calibration"]}}}
+    data = read_json(_proposal(folder, key))
+    return None if data is None else {"ok": data}
+
+
+def labels(folder: Path) -> Path:
+    """Where a run keeps its labels."""
+    return folder / "labels"
+
+
+def models(folder: Path) -> Path:
+    """Where a run keeps its ensembles."""
+    return folder / "models"
+
+
+def _proposal(folder: Path, key: str) -> Path:
+    return folder / "proposals" / f"{key}.json"
+
+
+@lru_cache(maxsize=4)
+def _config(folder: Path) -> CampaignConfig:
+    data = read_json(folder / CONFIG)
+    if data is None:
+        raise FileNotFoundError(f"{folder / CONFIG} is gone; start the campaign again")
+    return from_resolved(data)
+
+
+def space_of(config: CampaignConfig, volume_per_atom: float = 0.0) -> Space:
+    """What the campaign searches; ``volume_per_atom`` [Å^3], 0 for a guess by the elements."""
+    symbols = tuple(sorted(config.composition))
+    from ase.units import GPa
+
+    return Space(
+        composition=config.composition,
+        volume_per_atom=config.search.volume_per_atom or volume_per_atom,
+        pressure=config.pressure_gpa * GPa,
+        spacegroups=config.search.groups(),
+        min_distance=covalent_distances(symbols, config.search.min_distance_factor),
+    )
+
+
+def _rng(config: CampaignConfig, task: Task) -> np.random.Generator:
+    return np.random.default_rng([config.seed, task.ordinal])
+
+
+def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """User structures and random crystals; the first of them are to be labelled."""
+    from aga.search.seeds import many
+
+    space = space_of(config, task.inputs["volume_per_atom"])
+    rng = _rng(config, task)
+    given: list[tuple[str, Atoms]] = []
+    if task.ordinal == 0:
+        for name in config.search.structures:
+            for atoms in _read(Path(name)):
+                if problem := space.feasible(atoms):
+                    return Failure("permanent", f"{name}: cannot be searched from: {problem}")
+                given.append(("user", atoms))
+    count = task.inputs["count"]
+    crystals = many(space, max(count, POOL if task.ordinal == 0 else count), rng)
+    chosen = [*given, *(("symmetric_random", atoms) for atoms in crystals[:count])]
+    candidates = [
+        Candidate(f"s{task.ordinal:05d}-{i:03d}", atoms, origin)
+        for i, (origin, atoms) in enumerate(chosen)
+    ]
+    publish_json(
+        _proposal(folder, task.key),
+        {
+            "candidates": [candidate.to_dict() for candidate in candidates],
+            "pool": [atoms_to_dict(atoms) for atoms in crystals],
+        },
+    )
+    return None
+
+
+def _read(path: Path) -> list[Atoms]:
+    from ase.io import read
+
+    from aga.search.space import tidied
+    from potentials.structures import bare
+
+    found = read(path, index=":")
+    return [tidied(bare(atoms)) for atoms in found]
+
+
+def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """One run of the genetic algorithm on the newest ensemble."""
+    from aga.search import operators
+    from aga.search.evolution import evolve
+    from potentials.ensemble import Ensemble
+    from potentials.relax import relax
+
+    space = space_of(config, task.inputs["volume_per_atom"])
+    chosen = config.search.operators
+    if chosen is None:
+        chosen = tuple(operators.build({"kind": kind}) for kind in operators.kinds())
+    relaxer = partial(
+        relax,
+        ensemble=Ensemble.load(models(folder) / task.inputs["model"]),
+        pressure=space.pressure,
+        fmax=config.relaxation.fmax_ev_per_a,
+        max_steps=config.relaxation.max_steps,
+        gates=space.gates(),
+    )
+    found = evolve(
+        [known for known, _ in _labelled(folder, task, space.pressure)],
+        _carried(folder, task),
+        space,
+        config.search.evolution,
+        chosen,
+        task.inputs["weights"],
+        relaxer,
+        _rng(config, task),
+        prefix=f"e{task.ordinal:05d}",
+    )
+    publish_json(
+        _proposal(folder, task.key),
+        {
+            "candidates": [candidate.to_dict() for candidate in found.candidates],
+            "record": found.record,
+            "statistics": found.statistics,
+            "rejected": found.rejected,
+        },
+    )
+    return None
+
+
+def _labelled(folder: Path, task: Task, pressure: float) -> list[tuple[Known, Frame]]:
+    """The labels that a task refers to, in its order."""
+    found = []
+    for identity, key in task.inputs["labels"]:
+        data = read_result(labels(folder), key)
+        if data is None:
+            raise FileNotFoundError(f"label {key} of {identity} is gone from {labels(folder)}")
+        atoms, label = atoms_from_dict(data["atoms"]), Label.from_dict(data["label"])
+        known = known_of(Candidate(identity, atoms, ""), label, pressure)
+        found.append((known, Frame(identity, atoms, label)))
+    return found
+
+
+def _carried(folder: Path, task: Task) -> list[Candidate]:
+    """Candidates of the generation before that nobody labelled."""
+    key, ids = task.inputs["carried"]["key"], set(task.inputs["carried"]["ids"])
+    if key is None:
+        return []
+    data = read_json(_proposal(folder, key)) or {"candidates": []}
+    return [Candidate.from_dict(one) for one in data["candidates"] if one["id"] in ids]
+
+
+def _train(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """A new ensemble on all labels, warm from the last."""
+    from potentials.calibration import calibration
+    from potentials.ensemble import Ensemble
+    from potentials.training import fit
+
+    pressure = space_of(config).pressure
+    frames = [frame for _, frame in _labelled(folder, task, pressure)]
+    warm = task.inputs["warm"]
+    pool = read_json(_proposal(folder, task.inputs["pool"])) or {"pool": []}
+    errors = [pair[0] for pair in task.inputs["calibration"]]
+    spreads = [pair[1] for pair in task.inputs["calibration"]]
+    ensemble = fit(
+        config.potential,
+        frames,
+        _rng(config, task),
+        unlabelled=[atoms_from_dict(data) for data in pool["pool"]],
+        warm=None if warm is None else Ensemble.load(models(folder) / warm),
+        pressure=pressure,
+        calibration=calibration(errors, spreads),
+    )
+    ensemble.save(models(folder) / task.key)
+    return None
+
+
+def _label(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """One single point by the engine."""
+    atoms = atoms_from_dict(task.inputs["candidate"]["atoms"])
+    found = single_point(atoms, config.engine, labels(folder), _gates(config))
+    return found if isinstance(found, Failure) else None
+
+
+def _gates(config: CampaignConfig) -> LabelGates:
+    return LabelGates(min_distance=dict(space_of(config).min_distance))
+
+
+def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """The next geometry to label on the way to a structure's minimum.
+
+    The ensemble is fitted sharply to what lies near, and corrected by constant forces and stress
+    so that it agrees with the last label: what is left to it is the curvature.
+    """
+    from aga.search.symmetry import symmetrise
+    from potentials.training import fit
+
+    space = space_of(config)
+    pairs = _labelled(folder, task, space.pressure)
+    frames = [frame for _, frame in pairs]
+    target = next(frame for frame in frames if frame.id == task.inputs["target"][0])
+    ensemble = fit(_sharp(config), frames, _rng(config, task), pressure=space.pressure)
+    atoms = _to_minimum(ensemble, target, config)
+    if atoms is None:
+        return Failure("permanent", "the ensemble finds no minimum near the labelled structure")
+    if task.inputs["symmetrise"]:
+        atoms = symmetrise(atoms, SYMPREC) or atoms
+    found = ensemble.predict([atoms])
+    candidate = Candidate(
+        f"p{task.ordinal:05d}-000",
+        atoms,
+        "polish",
+        (target.id,),
+        (float(found.energy[0]) + space.pressure * atoms.get_volume()) / len(atoms),
+        float(found.energy_std[0]),
+    )
+    publish_json(_proposal(folder, task.key), {"candidate": candidate.to_dict()})
+    return None
+
+
+def _sharp(config: CampaignConfig) -> Any:
+    """Settings of a fit that must be right near the lowest label only."""
+    from potentials.spec import LabelWeights
+
+    spec = config.potential
+    narrow = LabelWeights(
+        energy_scale_ev_per_atom=SHARP_SCALE,
+        floor=SHARP_FLOOR,
+        force_scale_ev_per_a=spec.labels.force_scale_ev_per_a,
+    )
+    off = spec.network.model_copy(update={"enabled": False})
+    return spec.model_copy(update={"labels": narrow, "network": off, "bootstrap": "none"})
+
+
+def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> Atoms | None:
+    """The minimum near a label on the corrected ensemble, or None."""
+    from ase.stress import voigt_6_to_full_3x3_stress
+
+    from potentials.relax import Offset, relax
+
+    label, found = target.label, ensemble.predict([target.atoms])
+    missing = np.zeros((3, 3))
+    if label.stress is not None:
+        missing = voigt_6_to_full_3x3_stress(label.stress) - found.stress[0].numpy()
+    space = space_of(config, target.atoms.get_volume() / len(target.atoms))
+    end = relax(
+        [target.atoms],
+        ensemble,
+        pressure=space.pressure,
+        fmax=0.2 * config.confirm.fmax_ev_per_a,
+        max_steps=2 * config.relaxation.max_steps,
+        gates=space.gates(),
+        offsets=[Offset(label.forces - found.forces.numpy(), missing)],
+    )[0]
+    return None if end.stopped == "gate" else end.atoms
+
+
+def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
+    """The engine relaxes by itself; every single point on the way is a label of the campaign."""
+    identity, key = task.inputs["target"]
+    start = read_result(labels(folder), key)
+    if start is None:
+        raise FileNotFoundError(f"label {key} of {identity} is gone from {labels(folder)}")
+    confirm = config.confirm
+    target = RelaxTarget(
+        fmax=0.8 * confirm.fmax_ev_per_a,
+        stress_gpa=0.8 * confirm.stress_gpa,
+        max_steps=ENGINE_STEPS,
+        pressure=space_of(config).pressure,
+    )
+    atoms = atoms_from_dict(start["atoms"])
+    found = engine_relax(atoms, config.engine, labels(folder), target, _gates(config))
+    if isinstance(found, Failure):
+        return found
+    points = [_point(folder, task, i, k) for i, k in enumerate(found.keys) if k != key]
+    publish_json(_proposal(folder, task.key), {"points": points, "converged": found.converged})
+    return None
+
+
+def _point(folder: Path, task: Task, index: int, key: str) -> dict[str, Any]:
+    """One single point of a relaxation as a labelled candidate."""
+    data = read_result(labels(folder), key)
+    if data is None:
+        raise FileNotFoundError(f"label {key} is gone from {labels(folder)}")
+    identity = f"r{task.ordinal:05d}-{index:03d}"
+    parents = (task.inputs["target"][0],)
+    candidate = Candidate(identity, atoms_from_dict(data["atoms"]), "engine_relaxation", parents)
+    return {"candidate": candidate.to_dict(), "label": data["label"], "key": key}
+
+
+Do = Callable[[Path, CampaignConfig, Task], Failure | None]
+_WORK: dict[str, Do] = {
+    "seed": _seed,
+    "evolve": _evolve,
+    "label": _label,
+    "train": _train,
+    "polish": _polish,
+    "relax": _relax,
+}

@@ -1,0 +1,172 @@
+"""The ``aga`` command: each command a few lines over the rooms below.
+
+What a program may read goes to standard output, all else to standard error. Errors that a user can
+make end with exit code 2 and no traceback. Rooms are imported inside the commands, so that help
+and refusals come at once.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aga import __version__
+from aga.yaml_source import ConfigError
+
+app = typer.Typer(
+    name="aga",
+    help="Search for the lowest-enthalpy crystals of a composition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """What `aga export` writes."""
+
+    extxyz = "extxyz"
+    cif = "cif"
+    db = "db"
+    traj = "traj"
+    entries = "entries"
+
+
+def _existing_run(directory: Path) -> Path:
+    """Refuse a folder that is no run."""
+    if not (directory / "campaign.db").is_file():
+        raise typer.BadParameter(f"{directory} is no run folder: it has no campaign.db")
+    return directory
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (YAML).")]
+Run = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.", callback=_existing_run)]
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Search for the lowest-enthalpy crystals of a composition."""
+
+
+@app.command()
+def check(file: File) -> None:
+    """Check a campaign file and whether its engine can run here; compute nothing."""
+    from aga.config import load
+
+    config = load(file)
+    problems = config.engine.problems(sorted(config.composition))
+    formula = "".join(f"{symbol}{count}" for symbol, count in config.composition.items())
+    for line in (
+        f"{file}: {config.name}",
+        f"  cell     {formula}, {len(config.symbols)} atoms, {config.pressure_gpa:g} GPa",
+        f"  engine   {config.engine.description()}",
+        f"  cluster  {config.cluster.kind}",
+        f"  budget   {config.budget.labels} labels, {config.budget.hours:g} h",
+    ):
+        typer.echo(line, err=True)
+    if problems:
+        raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
+    typer.echo("  ok: start it with `aga run`", err=True)
+
+
+@app.command()
+def run(
+    file: File,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder; default: runs/<name of the campaign>.")
+    ] = None,
+) -> None:
+    """Start a campaign, or go on with it where it stopped."""
+    from aga.config import load
+
+    config = load(file)
+    problems = config.engine.problems(sorted(config.composition))
+    if problems:
+        raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
+    from aga.campaign.run import start
+
+    raise typer.Exit(start(config, run_dir or Path("runs") / config.name))
+
+
+@app.command()
+def status(
+    directory: Run,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show where a run stands; it may be running."""
+    from aga.report.status import print_status, status_json
+
+    if as_json:
+        typer.echo(json.dumps(status_json(directory), indent=2))
+    else:
+        print_status(directory)
+
+
+@app.command()
+def report(directory: Run) -> None:
+    """Write the report of a run."""
+    from aga.report.html import write_report
+
+    typer.echo(write_report(directory))
+
+
+@app.command()
+def export(
+    directory: Run,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.extxyz,
+) -> None:
+    """Write structures and labels of a run in a format of other programs."""
+    from aga.report.export import export as write
+
+    write(directory, form.value, out)
+
+
+@app.command()
+def stop(directory: Run) -> None:
+    """Ask a running campaign to stop cleanly; `aga run` goes on with it."""
+    from aga.campaign.lock import holder
+
+    who = holder(directory)
+    if who is None:
+        typer.echo(f"{directory}: nobody runs this campaign; there is nothing to stop", err=True)
+        return
+    if who.get("host") != socket.gethostname():
+        raise ConfigError([f"{directory}: runs on {who.get('host')}; call `aga stop` there"])
+    os.kill(who["pid"], signal.SIGTERM)  # not SIGINT: a shell's background jobs ignore that
+    typer.echo(f"{directory}: asked process {who['pid']} to stop", err=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of campaign files, for completion in editors."""
+    from aga.config_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: user errors become lines on standard error and exit code 2."""
+    try:
+        app(arguments)
+    except ConfigError as error:
+        for message in error.messages:
+            typer.echo(message, err=True)
+        sys.exit(2)

@@ -1,0 +1,341 @@
+"""The campaign file as frozen models: the only reader of settings.
+
+A key is a field, its unit is in its name or its description, and an unknown key is an error.
+`load` reports everything that is wrong at once. Torch, pymatgen, pyxtal and Dask stay outside,
+so that a bad file is refused at once.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ase.data import chemical_symbols
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from ruamel.yaml import YAML
+
+from aga.config_errors import explain
+from aga.search import acquisition, operators
+from aga.search.acquisition import Acquisition
+from aga.search.operators import Operator
+from aga.search.settings import EvolutionSettings
+from aga.search.space import GATE_FACTOR
+from aga.yaml_source import ConfigError, Document, read
+from calculators import clusters, engines
+from calculators.clusters import Cluster
+from calculators.engines import Engine
+from potentials import descriptors
+from potentials.descriptors import Descriptor
+from potentials.roles import nearest
+from potentials.spec import EnsembleSpec
+from potentials.structures import content_key
+
+__all__ = ["CampaignConfig", "ConfigError", "config_hash", "from_resolved", "load", "resolved"]
+
+ELEMENTS = tuple(chemical_symbols[1:])
+ROLES: dict[type[BaseModel], Callable[[], Mapping[str, type[BaseModel]]]] = {
+    Engine: engines.kinds,
+    Cluster: clusters.kinds,
+    Operator: operators.kinds,
+    Acquisition: acquisition.kinds,
+    Descriptor: descriptors.kinds,
+}
+
+
+def _by_kind(build: Callable[[dict[str, Any]], BaseModel]) -> BeforeValidator:
+    """Mappings become the model that their ``kind`` names."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, dict | BaseModel):
+            kind = value if isinstance(value, str) else "name"
+            message = f"expected a mapping such as {{kind: {kind}}}, got {value!r}"
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError only
+        return build(value) if isinstance(value, dict) else value
+
+    return BeforeValidator(validate)
+
+
+def _element(symbol: str) -> str:
+    if symbol not in ELEMENTS:
+        close = nearest(symbol, ELEMENTS) or nearest(symbol.capitalize(), ELEMENTS)
+        hint = f" (did you mean '{close}'?)" if close else ""
+        raise ValueError(f"expected the symbol of an element, got '{symbol}'{hint}")
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_element)]
+EngineField = Annotated[SerializeAsAny[Engine], _by_kind(engines.build)]
+ClusterField = Annotated[SerializeAsAny[Cluster], _by_kind(clusters.build)]
+OperatorField = Annotated[SerializeAsAny[Operator], _by_kind(operators.build)]
+AcquisitionField = Annotated[SerializeAsAny[Acquisition], _by_kind(acquisition.build)]
+
+
+class Section(BaseModel):
+    """A part of the file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SearchConfig(Section):
+    """What is tried."""
+
+    volume_per_atom: float | None = Field(
+        None, gt=0, description="Guess of the volume [Å^3/atom]; none: from the elements."
+    )
+    spacegroups: tuple[int, ...] = Field(
+        (2, 230),
+        description="Space groups of random crystals: [lowest, highest], or a list of one or of "
+        "three and more numbers, which is taken as it stands.",
+    )
+    structures: tuple[str, ...] = Field(
+        (), description="Structures to start from: files or globs, relative to the campaign file."
+    )
+    initial_labels: int = Field(8, ge=2, description="Structures labelled before the first fit.")
+    batch: int | None = Field(
+        None, ge=1, description="Labels per generation; none: twice the DFT slots, at least 4."
+    )
+    min_distance_factor: float = Field(
+        GATE_FACTOR,
+        gt=0,
+        lt=1.5,
+        description="Shortest allowed distance over the sum of covalent radii.",
+    )
+    evolution: EvolutionSettings = Field(
+        default_factory=EvolutionSettings, description="The genetic algorithm on the ensemble."
+    )
+    operators: tuple[OperatorField, ...] | None = Field(
+        None, description="Operators of the search; none: all that apply."
+    )
+    acquisition: AcquisitionField = Field(
+        default_factory=lambda: acquisition.build({"kind": "lower_confidence_bound"}),
+        description="Rule that chooses what to label.",
+    )
+
+    @field_validator("spacegroups")
+    @classmethod
+    def _real_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        wrong = [number for number in value if not 1 <= number <= 230]
+        if wrong or not value:
+            raise ValueError(f"expected space-group numbers from 1 to 230, got {wrong or '[]'}")
+        if len(value) == 2 and value[0] > value[1]:
+            raise ValueError(f"expected [lowest, highest], got {list(value)}")
+        return value
+
+    @field_validator("operators")
+    @classmethod
+    def _some(cls, value: tuple[Operator, ...] | None) -> tuple[Operator, ...] | None:
+        if value is not None and not value:
+            raise ValueError("expected at least one operator, got an empty list")
+        return value
+
+    @field_validator("structures")
+    @classmethod
+    def _existing_files(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Globs become absolute paths, so that the resolved file means the same anywhere."""
+        directory = (info.context or {}).get("directory")
+        if directory is None:  # a resolved configuration: the files were there at the start
+            return value
+        found = {pattern: _files(directory, pattern) for pattern in value}
+        missing = [pattern for pattern, files in found.items() if not files]
+        if missing:
+            raise ValueError(f"no such file: {', '.join(missing)} (looked in {directory})")
+        return tuple(dict.fromkeys(file for files in found.values() for file in files))
+
+    def groups(self) -> tuple[int, ...]:
+        """All space groups that are allowed; two numbers are a range."""
+        if len(self.spacegroups) == 2:
+            return tuple(range(self.spacegroups[0], self.spacegroups[1] + 1))
+        return self.spacegroups
+
+
+class RelaxationConfig(Section):
+    """When a relaxation on the ensemble ends."""
+
+    fmax_ev_per_a: float = Field(0.05, gt=0, description="Largest force at the end [eV/Å].")
+    max_steps: int = Field(200, ge=1, description="Largest number of steps.")
+
+
+class BudgetConfig(Section):
+    """What the campaign may spend."""
+
+    labels: int = Field(60, ge=1, description="Largest number of single points of the engine.")
+    hours: float = Field(24.0, gt=0, description="Largest wall time, all starts together [h].")
+    confirm_reserve: int = Field(
+        6, ge=0, description="Labels of the budget that are kept for the confirmation."
+    )
+
+
+class StopConfig(Section):
+    """When the search is finished before its budget is."""
+
+    patience_labels: int = Field(
+        10, ge=1, description="Labels in a row without a better distinct structure."
+    )
+    spread_ev_per_atom: float = Field(
+        0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."
+    )
+    window_ev_per_atom: float = Field(
+        0.01, gt=0, description="Candidates this close to the best must be labelled [eV/atom]."
+    )
+
+
+class ConfirmConfig(Section):
+    """What a structure must show with the engine itself before it counts as a result."""
+
+    fmax_ev_per_a: float = Field(0.05, gt=0, description="Largest force [eV/Å].")
+    stress_gpa: float = Field(1.0, gt=0, description="Largest deviation from the pressure [GPa].")
+    window_ev_per_atom: float = Field(
+        0.01, ge=0, description="Structures this close to the best are confirmed too [eV/atom]."
+    )
+    structures: int = Field(2, ge=1, description="Largest number of confirmed structures.")
+    surrogate_steps: int = Field(
+        4,
+        ge=0,
+        description="Rounds of relaxing on the ensemble and labelling before the engine "
+        "relaxes by itself.",
+    )
+
+
+class CampaignConfig(Section):
+    """One search: composition, reference method, machines, budget."""
+
+    version: Literal[1] = Field(1, description="Version of this format.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",  # it names a folder
+        description="Name of the run and of its folder: letters, digits, dot, dash, underscore.",
+    )
+    composition: dict[Symbol, PositiveInt] = Field(
+        min_length=1, description="Atoms of each element in the cell, e.g. {Ti: 4, O: 8}."
+    )
+    pressure_gpa: float = Field(0.0, description="External pressure [GPa].")
+    seed: int = Field(0, ge=0, description="Seed of all random numbers.")
+    engine: EngineField = Field(description="Reference method, e.g. {kind: gpaw}.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="What is tried.")
+    potential: EnsembleSpec = Field(
+        default_factory=EnsembleSpec, description="The ensemble of potentials."
+    )
+    relaxation: RelaxationConfig = Field(
+        default_factory=RelaxationConfig, description="Relaxation on the ensemble."
+    )
+    cluster: ClusterField = Field(
+        default_factory=lambda: clusters.build({"kind": "local"}),
+        description="Machines: a mapping with a kind, or the path of a YAML file that holds one, "
+        "relative to the campaign file.",
+    )
+    budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What may be spent.")
+    stop: StopConfig = Field(default_factory=StopConfig, description="When to stop early.")
+    confirm: ConfirmConfig = Field(
+        default_factory=ConfirmConfig, description="What a result must show."
+    )
+    overlap: bool = Field(
+        default=True,
+        description="Search, label and train at the same time; false: strict generations, the "
+        "same result on every machine.",
+    )
+    retrain_after: int | None = Field(
+        None, ge=1, description="New labels that start a training; none: half a batch."
+    )
+
+    @field_validator("composition")
+    @classmethod
+    def _sorted(cls, value: dict[str, int]) -> dict[str, int]:
+        """The order of the elements in the file means nothing, so it must not steer the search."""
+        return dict(sorted(value.items()))
+
+    @field_validator("budget")
+    @classmethod
+    def _affordable(cls, value: BudgetConfig, info: ValidationInfo) -> BudgetConfig:
+        search = info.data.get("search")
+        if search and value.labels < search.initial_labels + value.confirm_reserve:
+            raise ValueError(
+                f"labels ({value.labels}) must cover search.initial_labels "
+                f"({search.initial_labels}) and confirm_reserve ({value.confirm_reserve})"
+            )
+        return value
+
+    @property
+    def symbols(self) -> list[str]:
+        """Element of every atom of the cell, sorted."""
+        return [symbol for symbol, count in self.composition.items() for _ in range(count)]
+
+
+def load(path: Path) -> CampaignConfig:
+    """Read a campaign file.
+
+    Raises:
+        ConfigError: with every error of the file, each with file, line and key.
+    """
+    document, messages = read(path)
+    messages += _include_cluster(document)
+    if isinstance(document.data.get("cluster"), str):  # already reported
+        document.data.pop("cluster")
+    try:
+        config = CampaignConfig.model_validate(
+            document.data, context={"directory": path.parent.absolute()}
+        )
+    except ValidationError as error:
+        messages += explain(error, CampaignConfig, document, ROLES)
+    if messages:
+        raise ConfigError(messages)
+    return config
+
+
+def resolved(config: CampaignConfig) -> dict[str, Any]:
+    """The configuration with every default written out, as plain JSON data."""
+    return config.model_dump(mode="json")
+
+
+def from_resolved(data: dict[str, Any]) -> CampaignConfig:
+    """The inverse of `resolved`; looks at no other file."""
+    return CampaignConfig.model_validate(data)
+
+
+def to_yaml(config: CampaignConfig) -> str:
+    """The resolved configuration as YAML that `load` reads back to the same model."""
+    stream = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(resolved(config), stream)
+    return stream.getvalue()
+
+
+def config_hash(config: CampaignConfig) -> str:
+    """A hash of the resolved configuration."""
+    return content_key(resolved(config))
+
+
+def _include_cluster(document: Document) -> list[str]:
+    """Replace ``cluster: file.yaml`` by what the file holds; returns what went wrong."""
+    name = document.data.get("cluster")
+    if not isinstance(name, str):
+        return []
+    try:
+        inner, complaints = read(document.path.parent / Path(name).expanduser())
+    except ConfigError as error:
+        hint = f" (did you mean {{kind: {name}}}?)" if name in clusters.kinds() else ""
+        where = document.where(["cluster"])
+        return [f"{where}: cluster: {message}{hint}" for message in error.messages]
+    document.data["cluster"] = inner.data
+    document.included["cluster"] = inner
+    return complaints
+
+
+def _files(directory: Path, pattern: str) -> Sequence[str]:
+    """Absolute paths of the files that a name or glob stands for, sorted."""
+    path = directory / Path(pattern).expanduser()
+    if path.is_file():
+        return [str(path)]
+    root = Path(path.anchor)
+    return sorted(str(file) for file in root.glob(str(path.relative_to(root))) if file.is_file())

@@ -1,0 +1,1 @@
+"""What to try: pure algorithms over structures; no files, no Dask."""

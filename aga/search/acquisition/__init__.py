@@ -1,0 +1,183 @@
+"""Role Acquisition: which candidates are worth a label. One file per kind."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, Candidate, Known
+from aga.search.similarity import KnownSet, distance, near, same
+from potentials import roles
+
+# a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
+_SAME_GEOMETRY = 1e-6
+
+
+class Acquisition(BaseModel, ABC):
+    """A rule that orders candidates; what may be chosen at all is the same for every rule.
+
+    Never chosen: a spread above the cap (the potential knows nothing there; with only such
+    candidates nothing is chosen), an enthalpy beyond the window, a copy of what is labelled,
+    waiting or chosen already. Two exceptions let the search reach the minimum of a structure that
+    was labelled before it was relaxed (force above 0.05 eV/Å or stress off by more than 1 GPa):
+
+    - it does not block a copy predicted clearly (``twin_ev_per_atom``) below its own label;
+    - one at a time, the *best* labelled structure does not block a copy predicted no higher than
+      ``twin_ev_per_atom`` above it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    window_ev_per_atom: float = Field(
+        0.3, gt=0, description="Only candidates this near the lowest enthalpy known [eV/atom]."
+    )
+    spread_cap_ev_per_atom: float = Field(
+        0.5, gt=0, description="Largest spread of the ensemble that is trusted [eV/atom]."
+    )
+    twin_ev_per_atom: float = Field(
+        0.01, ge=0, description="Margin of the two exceptions for unrelaxed labels [eV/atom]."
+    )
+
+    @abstractmethod
+    def score(self, enthalpy: float, spread: float) -> float:
+        """How late a candidate comes; lower is labelled sooner.
+
+        Args:
+            enthalpy: predicted [eV/atom].
+            spread: its calibrated standard deviation [eV/atom].
+        """
+
+    def choose(
+        self,
+        candidates: Sequence[Candidate],
+        known: Sequence[Known],
+        pending: Sequence[Candidate],
+        n: int,
+    ) -> list[Candidate]:
+        """Up to ``n`` distinct candidates to label, the most wanted first.
+
+        The result does not depend on the order of any argument.
+
+        Args:
+            candidates: relaxed candidates; those without a prediction are passed over.
+            known: labelled structures.
+            pending: candidates being labelled now.
+            n: free places.
+        """
+        blocks = _Blocks(known, pending, self.twin_ev_per_atom)
+        chosen: list[Candidate] = []
+        for candidate in self._ordered(candidates, known):
+            if len(chosen) >= n:
+                break
+            if blocks.free(candidate):
+                blocks.take(candidate)
+                chosen.append(candidate)
+        return chosen
+
+    def _ordered(self, candidates: Sequence[Candidate], known: Sequence[Known]) -> list[Candidate]:
+        """Those that may be chosen, best first; ties by id."""
+        trusted = [
+            (candidate.enthalpy, candidate.spread, candidate)
+            for candidate in candidates
+            if candidate.enthalpy is not None
+            and candidate.spread is not None
+            and candidate.spread <= self.spread_cap_ev_per_atom
+        ]
+        lowest = min(
+            [enthalpy for enthalpy, _, _ in trusted] + [one.enthalpy for one in known],
+            default=0.0,
+        )
+        scored = [
+            (self.score(enthalpy, spread), candidate.id, candidate)
+            for enthalpy, spread, candidate in trusted
+            if enthalpy <= lowest + self.window_ev_per_atom
+        ]
+        return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
+
+
+class _Blocks:
+    """What stands in the way of a candidate."""
+
+    def __init__(self, known: Sequence[Known], pending: Sequence[Candidate], margin: float) -> None:
+        self._known = sorted(known, key=lambda one: (one.enthalpy, one.id))
+        self._labelled = KnownSet([one.fingerprint for one in self._known])
+        self._taken = sorted(pending, key=lambda one: one.id)
+        self._margin = margin
+        # a twin that is being labelled is the one allowed
+        self._twin_used = any(self._near_best(one) for one in self._taken)
+
+    def free(self, candidate: Candidate) -> bool:
+        """Whether nothing labelled, pending or taken is the same structure."""
+        if any(
+            near(candidate.atoms, candidate.fingerprint, other.atoms, other.fingerprint)
+            for other in self._taken
+        ):
+            return False
+        blocking = [one for one in self._near_labels(candidate) if self._blocks(one, candidate)]
+        if not blocking:
+            return True
+        if self._twin_used or any(_finished(one) for one in blocking):
+            return False
+        self._twin_used = self._is_twin(candidate)
+        return self._twin_used
+
+    def take(self, candidate: Candidate) -> None:
+        """Block copies of ``candidate`` from now on."""
+        self._taken.append(candidate)
+
+    def _near_labels(self, candidate: Candidate) -> list[Known]:
+        places = self._labelled.within(candidate.fingerprint)
+        labels = [self._known[place] for place in places]
+        return [
+            one
+            for one in labels
+            if near(candidate.atoms, candidate.fingerprint, one.atoms, one.fingerprint)
+        ]
+
+    def _blocks(self, one: Known, candidate: Candidate) -> bool:
+        if _finished(one) or _same_geometry(one, candidate):
+            return True
+        return _enthalpy(candidate) >= one.enthalpy - self._margin
+
+    def _near_best(self, candidate: Candidate) -> bool:
+        return bool(self._known) and same(candidate.atoms, self._known[0].atoms)
+
+    def _is_twin(self, candidate: Candidate) -> bool:
+        """Whether ``candidate`` may lead the best labelled structure to its minimum."""
+        best = self._known[0]
+        return (
+            not _finished(best)
+            and not any(_same_geometry(one, candidate) for one in self._known)
+            and _enthalpy(candidate) <= best.enthalpy + self._margin
+            and self._near_best(candidate)
+        )
+
+
+def _finished(one: Known) -> bool:
+    return one.at_minimum(MINIMUM_FMAX, MINIMUM_STRESS)
+
+
+def _same_geometry(one: Known, candidate: Candidate) -> bool:
+    return distance(one.fingerprint, candidate.fingerprint) < _SAME_GEOMETRY
+
+
+def _enthalpy(candidate: Candidate) -> float:
+    """The prediction; `Acquisition._ordered` passed over candidates without one."""
+    return float("inf") if candidate.enthalpy is None else candidate.enthalpy
+
+
+def kinds() -> dict[str, type[Acquisition]]:
+    """Every kind of rule by name."""
+    return roles.kinds(__name__, Acquisition, "aga.acquisition")
+
+
+def build(data: Mapping[str, Any]) -> Acquisition:
+    """The rule that ``data`` describes.
+
+    Raises:
+        ValueError: the kind is unknown or a field is wrong.
+    """
+    made: Acquisition = roles.build(data, kinds(), "acquisition")
+    return made

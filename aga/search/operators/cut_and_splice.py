@@ -1,0 +1,86 @@
+"""One part of each of two crystals."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.cell import Cell
+from numpy.random import Generator
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aga.search.operators import Operator
+from aga.search.space import Space, tidied
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class CutAndSplice(Operator):
+    """Join slabs of two parents in a mixed cell.
+
+    Deaven & Ho 1995, https://doi.org/10.1103/PhysRevLett.75.288; with a mixed cell after
+    Glass, Oganov & Hansen 2006, https://doi.org/10.1016/j.cpc.2006.07.020.
+    """
+
+    parents: ClassVar[int] = 2
+
+    kind: Literal["cut_and_splice"] = "cut_and_splice"
+    least_share: float = Field(
+        0.25, gt=0, le=0.5, description="Smallest share of the cell that one parent gives."
+    )
+
+    def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
+        """One raw child."""
+        share = float(rng.uniform(self.least_share, 1 - self.least_share))
+        first, second = (_turned(parent, rng) for parent in parents)
+        cell = _mixed_cell(first, second, share)
+        fractions = np.concatenate(
+            [parent.get_scaled_positions() + rng.random(3) for parent in (first, second)]
+        )
+        fractions -= np.floor(fractions)
+        numbers = np.concatenate([first.numbers, second.numbers])
+        from_first = np.arange(len(numbers)) < len(first)
+        height = fractions[:, 0]
+        inside = np.where(from_first, height < share, height >= share)
+        chosen = _repaired(numbers, inside, _depth(height, share), space)
+        return Atoms(
+            numbers=numbers[chosen], scaled_positions=fractions[chosen], cell=cell, pbc=True
+        )
+
+
+def _turned(atoms: Atoms, rng: Generator) -> Atoms:
+    """The same crystal with cell vectors in random order, the first along x."""
+    atoms = tidied(atoms)
+    order = rng.permutation(3)
+    fractions = atoms.get_scaled_positions()[:, order]
+    # lengths and angles suffice: an odd order gives the mirror image, as low as the crystal
+    cell = Cell.fromcellpar(Cell(atoms.cell.array[order]).cellpar())
+    return Atoms(numbers=atoms.numbers, scaled_positions=fractions, cell=cell, pbc=True)
+
+
+def _mixed_cell(first: Atoms, second: Atoms, share: float) -> FloatArray:
+    """Cell vectors and volume between those of the parents."""
+    cell = share * first.cell.array + (1 - share) * second.cell.array
+    volume = share * first.get_volume() + (1 - share) * second.get_volume()
+    return np.asarray(cell * np.cbrt(volume / abs(np.linalg.det(cell))))
+
+
+def _depth(height: FloatArray, share: float) -> FloatArray:
+    """Distance to the nearest cut, at 0 and at ``share``, in cell vectors (N,)."""
+    return np.asarray(np.minimum.reduce([height, np.abs(height - share), 1 - height]))
+
+
+def _repaired(
+    numbers: IntArray, inside: NDArray[np.bool_], depth: FloatArray, space: Space
+) -> IntArray:
+    """Atoms of the child, by element: those near a cut leave or join until the count is right."""
+    chosen: list[int] = []
+    for symbol in space.symbols:
+        number = Atoms(symbol).numbers[0]
+        # inside first, deepest first; then outside, nearest to the cut first
+        of_element = np.flatnonzero(numbers == number)
+        rank = np.where(inside[of_element], -depth[of_element], 1.0 + depth[of_element])
+        order = of_element[np.argsort(rank, kind="stable")]
+        chosen += order[: space.composition[symbol]].tolist()
+    return np.array(chosen, dtype=np.int64)

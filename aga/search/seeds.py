@@ -1,0 +1,153 @@
+"""Random symmetric crystals, and pushing atoms apart that are too close."""
+
+import warnings
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.random import Generator
+
+from aga.search.neighbours import neighbours
+from aga.search.space import Space, pair_matrix, tidied
+
+# pyxtal tries 40 cells x 10 placements and can spend minutes on one cubic group. A bound on the
+# attempts, unlike one on the time, is the same on every machine and works in every thread.
+_LATTICES = 10
+_PLACEMENTS = 4
+_VOLUME_FACTORS = (0.85, 1.25)
+# soft spheres of 0.9 sums of covalent radii = 1.2 x the 0.75 that proposals must keep
+SEED_SCALE = 1.2
+
+
+def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
+    """A random crystal of a random space group, close atoms pushed apart.
+
+    The space group is drawn evenly from ``space.spacegroups`` (again where the composition does
+    not fit its Wyckoff positions), the volume from 0.85 to 1.25 times the guess.
+
+    Raises:
+        ValueError: no try gave a feasible crystal; the message counts why.
+    """
+    reasons: Counter[str] = Counter()
+    for _ in range(tries):
+        crystal, reason = attempt(space, rng)
+        if crystal is not None:
+            return crystal
+        reasons[reason] += 1
+    common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+    raise ValueError(
+        f"random_crystal: expected a crystal of {dict(space.composition)} near "
+        f"{space.volume_per_atom:.1f} Å^3/atom, got none in {tries} tries ({common}); allow more "
+        "space groups, a larger volume_per_atom or shorter distances"
+    )
+
+
+def many(space: Space, n: int, rng: Generator) -> list[Atoms]:
+    """``n`` random crystals."""
+    return [random_crystal(space, rng) for _ in range(n)]
+
+
+def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
+    """One try: a feasible crystal and "", or None and the reason."""
+    number = int(rng.choice(space.spacegroups))
+    volume = space.n_atoms * space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
+    crystal = _symmetric(space, number, volume, rng)
+    if crystal is None:
+        return None, "no placement in its space group"
+    crystal = separate(tidied(crystal), space, scale=SEED_SCALE)
+    reason = space.proposable(crystal)
+    return (None, reason) if reason else (crystal, "")
+
+
+def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: int = 60) -> Atoms:
+    """A copy with close atoms pushed apart at fixed cell.
+
+    Damped steps downhill on soft spheres. Symmetry is kept: every atom moves by the same rule.
+
+    Args:
+        atoms: the structure.
+        space: its proposal distances, times ``scale``, are the diameters.
+        scale: 1.2 makes them 0.9 sums of covalent radii, the value measured for random crystals.
+        steps: most steps made.
+    """
+    apart = atoms.copy()
+    table, rows = pair_matrix(apart, space.proposal_distance)
+    table = table * scale
+    for _ in range(steps):
+        pairs = neighbours(apart, float(table.max()))
+        overlap = table[rows[pairs.first], rows[pairs.second]] - pairs.distances
+        # an atom cannot flee its own image; what touches within 0.001 Å is apart
+        near = (overlap > 1e-3) & (pairs.first != pairs.second)
+        if not near.any():
+            break
+        length = pairs.distances[near][:, None]
+        # two atoms on one place part along x
+        way = np.where(length > 1e-6, pairs.vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
+        push = 0.3 * overlap[near][:, None] * way
+        moves = np.zeros((len(apart), 3))
+        np.add.at(moves, pairs.second[near], push)
+        np.add.at(moves, pairs.first[near], -push)
+        longest = np.linalg.norm(moves, axis=1).max()
+        apart.positions += moves * min(1.0, 0.3 / longest) if longest > 0 else moves
+    apart.wrap()
+    return apart
+
+
+def _symmetric(space: Space, number: int, volume: float, rng: Generator) -> Atoms | None:
+    from pyxtal.msg import Comp_CompatibilityError, VolumeError
+
+    counts = [space.composition[symbol] for symbol in space.symbols]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyxtal warns whenever it redraws a cell
+        try:
+            crystal = _crystal_class()(
+                dim=3,
+                group=number,
+                species=list(space.symbols),
+                numIons=counts,
+                factor=volume,
+                tm=_tolerances(),
+                random_state=rng,
+            )
+        except (Comp_CompatibilityError, VolumeError, RuntimeError):
+            return None
+    if not crystal.valid:
+        return None
+    symbols: list[str] = []
+    for site in crystal.atom_sites:
+        symbols += [site.specie] * len(site.coords)
+    fractions = np.concatenate([np.asarray(site.coords) for site in crystal.atom_sites])
+    return Atoms(symbols, scaled_positions=fractions, cell=crystal.lattice.matrix, pbc=True)
+
+
+@lru_cache(maxsize=1)
+def _tolerances() -> Any:
+    """Half sums of covalent radii: `separate` does the rest."""
+    from pyxtal.tolerance import Tol_matrix
+
+    return Tol_matrix(prototype="atomic", factor=1.0)
+
+
+@lru_cache(maxsize=1)
+def _crystal_class() -> Any:
+    """PyXtal's generator with a volume that is asked for and a bounded number of attempts."""
+    from pyxtal.crystal import random_crystal as pyxtal_crystal
+
+    class BoundedCrystal(pyxtal_crystal):  # type: ignore[misc, unused-ignore]
+        def set_volume(self) -> None:
+            self.volume = self.factor
+
+        def set_crystal(self) -> None:
+            self.numattempts = 0
+            for _ in range(_LATTICES):
+                self.set_volume()
+                self.set_lattice(None)
+                for _ in range(_PLACEMENTS):
+                    sites = self._set_coords()
+                    if sites:
+                        self.atom_sites = sites
+                        return
+
+    return BoundedCrystal

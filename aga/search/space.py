@@ -1,0 +1,211 @@
+"""What may be searched: composition, volume, distances, pressure, symmetry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+
+from aga.search.neighbours import neighbours
+from aga.search.volumes import mixture_volume
+from potentials.gates import Gates
+
+PairDistances = Mapping[tuple[str, str], float]
+
+GATE_FACTOR = 0.6
+PROPOSAL_FACTOR = 0.75
+
+
+def covalent_distances(symbols: tuple[str, ...], factor: float) -> dict[tuple[str, str], float]:
+    """``factor`` times the sum of covalent radii [Å] by sorted pair of symbols.
+
+    Radii: Cordero et al. 2008, https://doi.org/10.1039/b801115j (as in ASE).
+    """
+    radii = {symbol: float(covalent_radii[atomic_numbers[symbol]]) for symbol in symbols}
+    return {
+        (one, two): factor * (radii[one] + radii[two])
+        for one, two in combinations_with_replacement(sorted(symbols), 2)
+    }
+
+
+@dataclass(frozen=True)
+class Space:
+    """The structures one search considers: bulk crystals of one composition.
+
+    Attributes:
+        composition: atoms in the simulation cell by symbol.
+        volume_per_atom: guess [Å^3/atom]; 0 takes `volumes.mixture_volume`.
+        pressure: external pressure [eV/Å^3].
+        spacegroups: numbers that random crystals are drawn from.
+        min_distance: gate of a relaxation [Å] by sorted pair of symbols; pairs left out take 0.6
+            times the sum of covalent radii.
+        proposal_distance: gate of a proposal [Å]; pairs left out take the larger of 0.75 times the
+            sum and the gate of the relaxation. Short bonds of oxides (V=O) reach 0.73 sums.
+        volume_range: allowed volume in units of the guess.
+        min_height: smallest distance between opposite cell faces [Å].
+        max_length: longest cell vector [Å].
+
+    Raises:
+        ValueError: an unknown element, no atoms, or a range that holds nothing.
+    """
+
+    composition: Mapping[str, int]
+    volume_per_atom: float = 0.0
+    pressure: float = 0.0
+    spacegroups: tuple[int, ...] = tuple(range(2, 231))
+    min_distance: PairDistances = field(default_factory=dict)
+    proposal_distance: PairDistances = field(default_factory=dict)
+    volume_range: tuple[float, float] = (0.5, 2.0)
+    min_height: float = 1.2
+    max_length: float = 40.0
+
+    def __post_init__(self) -> None:
+        """Check, and fill in what was left out."""
+        self._check()
+        symbols = tuple(sorted(self.composition))
+        gate = covalent_distances(symbols, GATE_FACTOR) | _by_sorted_pair(self.min_distance)
+        loose = covalent_distances(symbols, PROPOSAL_FACTOR)
+        loose = {pair: max(value, gate[pair]) for pair, value in loose.items()}
+        values = {
+            "composition": {symbol: int(self.composition[symbol]) for symbol in symbols},
+            "volume_per_atom": self.volume_per_atom or mixture_volume(self.composition),
+            "min_distance": gate,
+            "proposal_distance": loose | _by_sorted_pair(self.proposal_distance),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _check(self) -> None:
+        unknown = [symbol for symbol in self.composition if symbol not in atomic_numbers]
+        if unknown:
+            raise ValueError(f"Space.composition: {unknown[0]!r} is not a chemical symbol")
+        if not self.composition or min(self.composition.values()) < 1:
+            raise ValueError(
+                f"Space.composition: expected at least one atom of each element named, "
+                f"got {dict(self.composition)}"
+            )
+        if not self.spacegroups or not set(self.spacegroups) <= set(range(1, 231)):
+            raise ValueError("Space.spacegroups: expected one or more numbers of 1-230")
+        low, high = self.volume_range
+        if not 0 < low < high or self.volume_per_atom < 0:
+            raise ValueError(
+                f"Space: expected 0 < low < high in volume_range and a positive volume_per_atom, "
+                f"got {self.volume_range} and {self.volume_per_atom}"
+            )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The elements in alphabetical order."""
+        return tuple(self.composition)
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in the simulation cell."""
+        return sum(self.composition.values())
+
+    @property
+    def volume_window(self) -> tuple[float, float]:
+        """Smallest and largest allowed volume [Å^3/atom]."""
+        low, high = self.volume_range
+        return low * self.volume_per_atom, high * self.volume_per_atom
+
+    def gates(self) -> Gates:
+        """What a relaxation may not leave."""
+        return Gates(
+            min_distance=dict(self.min_distance),
+            volume_per_atom=self.volume_window,
+            min_height=self.min_height,
+            max_length=self.max_length,
+        )
+
+    def feasible(self, atoms: Atoms, distances: PairDistances | None = None) -> str:
+        """Why ``atoms`` lies outside the space; "" where it lies inside.
+
+        Args:
+            atoms: the structure.
+            distances: shortest allowed distances [Å]; ``min_distance`` unless told.
+        """
+        return (
+            self._composition_problem(atoms)
+            or self._cell_problem(atoms)
+            or _distance_problem(atoms, self.min_distance if distances is None else distances)
+        )
+
+    def proposable(self, atoms: Atoms) -> str:
+        """`feasible` with the wider distances that a proposal must keep."""
+        return self.feasible(atoms, self.proposal_distance)
+
+    def _composition_problem(self, atoms: Atoms) -> str:
+        found = {symbol: atoms.symbols.count(symbol) for symbol in sorted(set(atoms.symbols))}
+        if found != self.composition:
+            return f"composition {found} is not {dict(self.composition)}"
+        if not atoms.pbc.all():
+            return "not periodic in three directions"
+        return ""
+
+    def _cell_problem(self, atoms: Atoms) -> str:
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+            return "a position or cell vector is not finite"
+        determinant = float(np.linalg.det(atoms.cell.array))
+        if determinant < 0:
+            return "left-handed cell vectors"
+        low, high = self.volume_window
+        if not low <= determinant / len(atoms) <= high:
+            return f"volume outside {low:.1f}-{high:.1f} Å^3/atom"
+        if atoms.cell.lengths().max() > self.max_length:
+            return f"a cell vector longer than {self.max_length:g} Å"
+        if heights(atoms).min() < self.min_height:
+            return f"cell faces closer than {self.min_height:g} Å"
+        return ""
+
+
+def heights(atoms: Atoms) -> np.ndarray:
+    """Distances between opposite cell faces [Å] (3,)."""
+    inverse: np.ndarray = np.linalg.inv(atoms.cell.array)
+    return np.asarray(1.0 / np.linalg.norm(inverse, axis=0))
+
+
+def pair_matrix(atoms: Atoms, distances: PairDistances) -> tuple[np.ndarray, np.ndarray]:
+    """Distances as a matrix [Å] (S, S) and the row of each atom (N,); unnamed pairs are 0."""
+    symbols = sorted(set(atoms.symbols))
+    table = np.zeros((len(symbols), len(symbols)))
+    for row, one in enumerate(symbols):
+        for column, two in enumerate(symbols):
+            table[row, column] = distances.get((min(one, two), max(one, two)), 0.0)
+    place = {symbol: index for index, symbol in enumerate(symbols)}
+    return table, np.array([place[symbol] for symbol in atoms.symbols], dtype=np.int64)
+
+
+def tidied(atoms: Atoms) -> Atoms:
+    """The same crystal in the most compact right-handed cell, atoms wrapped into it.
+
+    Raises:
+        ValueError: the cell has no volume.
+    """
+    if abs(np.linalg.det(atoms.cell.array)) < 1e-6:
+        raise ValueError("tidied: expected three independent cell vectors, got a flat cell")
+    reduced = np.asarray(atoms.cell.minkowski_reduce()[0])
+    if np.linalg.det(reduced) < 0:
+        reduced = -reduced
+    tidy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=reduced, pbc=True)
+    tidy.wrap()
+    return tidy
+
+
+def _by_sorted_pair(distances: PairDistances) -> dict[tuple[str, str], float]:
+    return {(min(pair), max(pair)): float(value) for pair, value in distances.items()}
+
+
+def _distance_problem(atoms: Atoms, distances: PairDistances) -> str:
+    table, rows = pair_matrix(atoms, distances)
+    if table.max(initial=0.0) <= 0.0:
+        return ""
+    pairs = neighbours(atoms, float(table.max()))
+    short = pairs.distances < table[rows[pairs.first], rows[pairs.second]]
+    if not short.any():
+        return ""
+    worst = int(np.argmin(np.where(short, pairs.distances, np.inf)))
+    names = sorted((atoms.symbols[pairs.first[worst]], atoms.symbols[pairs.second[worst]]))
+    return f"{'-'.join(names)} {pairs.distances[worst]:.2f} Å apart"

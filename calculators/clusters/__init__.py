@@ -1,0 +1,63 @@
+"""Role Cluster: where the tasks of a campaign run; one file per kind."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from calculators.task import Outcome, Pool, Task, Work
+from potentials import roles
+
+
+class Crew(ABC):
+    """The workers of an open cluster; `calculators.pools.Pools` is its only user.
+
+    It is handed at most ``slots + 1`` tasks per pool, each ordinal once.
+    """
+
+    @abstractmethod
+    def slots(self, pool: Pool) -> int:
+        """How many tasks of this pool run at the same time."""
+
+    @abstractmethod
+    def start(self, task: Task) -> None:
+        """Take a task; it runs as soon as a worker of its pool is free."""
+
+    @abstractmethod
+    def finished(self, timeout: float) -> list[tuple[Task, Outcome]]:
+        """Wait for at least one outcome, at most ``timeout`` [s]; then all that are there."""
+
+    @abstractmethod
+    def workers(self) -> list[dict[str, Any]]:
+        """One row per live worker: name, pool, state (busy, idle), pid, memory [bytes]."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End everything that runs, within seconds; calling it again does nothing."""
+
+
+class Cluster(BaseModel, ABC):
+    """Settings of a place to run tasks; the fields are its YAML keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    @abstractmethod
+    def open(self, work: Work) -> Crew:
+        """Start the workers; they run ``work`` on every task."""
+
+
+def kinds() -> dict[str, type[Cluster]]:
+    """Every kind of cluster by name: the modules of this folder and entry points."""
+    return roles.kinds(__name__, Cluster, "aga.clusters")
+
+
+def build(data: dict[str, Any]) -> Cluster:
+    """The cluster that the YAML data describe.
+
+    Raises:
+        ValueError: the kind is missing or unknown, or a field is wrong (pydantic).
+    """
+    cluster: Cluster = roles.build(data, kinds(), "cluster")
+    return cluster

@@ -1,0 +1,81 @@
+"""Start Dask's scheduler in this process and workers beside it; imported when `local` is opened."""
+
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.system import MEMORY_LIMIT
+
+from calculators.clusters._dask_crew import SETTINGS, DaskCrew, interrupts_held
+from calculators.task import Work
+
+if TYPE_CHECKING:
+    from calculators.clusters.local import Local
+
+HOST = "127.0.0.1"
+CLOSE_S = 1.0  # [s] a worker gets to end by itself
+CLOSE_LIMIT_S = 20.0  # [s] for all of them; what is left then ends with this process
+
+
+class LocalNanny(Nanny):  # type: ignore[misc]
+    """Starts a worker process, restarts it when it dies, ends it quickly."""
+
+    def __init__(self, *args: Any, threads: dict[str, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # numerical libraries read these when they are loaded; Nanny's `env` comes too late for
+        # that, and Dask's own defaults give way to what the user has exported
+        self.pre_spawn_env.update(threads)
+
+    async def close(self, timeout: float = CLOSE_S, reason: str = "close") -> Any:
+        """As Nanny's, but with a shorter default: a task that runs is not waited for."""
+        return await super().close(timeout=min(timeout, CLOSE_S), reason=reason)
+
+
+def start(local: "Local", work: Work) -> DaskCrew:
+    """Workers up and connected; everything ends with the crew's `close`, or with this process."""
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set({**SETTINGS, **local.settings()}))
+        with interrupts_held():
+            cluster = _cluster(local)
+            stack.callback(cluster.close, timeout=CLOSE_LIMIT_S)
+            client = Client(cluster, set_as_default=False)
+            stack.callback(client.close, timeout=CLOSE_LIMIT_S)
+        size = len(cluster.worker_spec)
+        # the number it has: `scale` then starts those that are missing and changes nothing else
+        return DaskCrew(client, local.slots(), work, lambda: cluster.scale(size), stack.pop_all())
+
+
+def _cluster(local: "Local") -> SpecCluster:
+    """One process per slot."""
+    scheduler = {
+        "cls": Scheduler,
+        "options": {
+            "host": HOST,
+            "dashboard": local.dashboard,
+            "dashboard_address": f"{HOST}:0",
+        },
+    }
+    return SpecCluster(
+        workers=_workers(local), scheduler=scheduler, silence_logs=logging.ERROR, name="aga"
+    )
+
+
+def _workers(local: "Local") -> dict[str, dict[str, Any]]:
+    """Dask's specification of every worker, by name."""
+    memory = local.worker_memory_gb
+    options = {
+        "nthreads": 1,
+        "host": HOST,
+        "threads": local.threads(),
+        "memory_limit": MEMORY_LIMIT // 2 if memory is None else int(memory * 1e9),
+        "preload": ["calculators.clusters._dask_worker"],
+        "dashboard": False,
+        "silence_logs": logging.ERROR,
+    }
+    return {
+        f"{pool}-{number}": {"cls": LocalNanny, "options": {**options, "resources": {pool: 1}}}
+        for pool, slots in local.slots().items()
+        for number in range(slots)
+    }

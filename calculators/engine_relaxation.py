@@ -1,0 +1,145 @@
+"""Relaxation by the engine, in the child process: every single point is a label in the store."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from calculators.engines import Engine
+from calculators.gates import LabelGates
+from calculators.outcome import Failure
+from calculators.results import (
+    document,
+    label_key,
+    publish_result,
+    read_label,
+    record_start,
+    result_folder,
+)
+from calculators.single_point import RefusedError, calculate
+from potentials.structures import FloatArray, Label, atoms_to_dict, bare
+
+
+class Recorded:
+    """What ASE asks of a calculator, answered from the store first; what is computed is published.
+
+    Attributes:
+        labels: labels of all structures asked for, by content key, in order.
+    """
+
+    def __init__(
+        self,
+        calculator: Any,
+        engine: Engine,
+        store: Path,
+        gates: LabelGates,
+        attempted: Engine,
+    ) -> None:
+        self.labels: dict[str, Label] = {}
+        self._calculator = calculator
+        self._engine = engine
+        self._store = store
+        self._gates = gates
+        self._attempted = attempted
+
+    def get_potential_energy(self, atoms: Atoms, *, force_consistent: bool = False) -> float:
+        """Energy of the label [eV]."""
+        return self.label(atoms).energy
+
+    def get_forces(self, atoms: Atoms) -> FloatArray:
+        """Forces of the label [eV/Å] (N, 3)."""
+        return self.label(atoms).forces.copy()
+
+    def get_stress(self, atoms: Atoms) -> FloatArray:
+        """Stress of the label [eV/Å^3], Voigt-6 (6,)."""
+        stress = self.label(atoms).stress
+        if stress is None:
+            raise RefusedError(f"{self._engine.description()} gives no stress")
+        return stress.copy()
+
+    def label(self, atoms: Atoms) -> Label:
+        """The label of ``atoms``: from memory, from the store, or from the engine."""
+        structure = bare(atoms)
+        if reason := self._gates.before(structure):  # NaN has no content key
+            raise RefusedError(f"the relaxation left the gates: {reason}")
+        key = label_key(structure, self._engine)
+        if key not in self.labels:
+            known = read_label(self._store, key)
+            if isinstance(known, Failure):
+                raise RefusedError(known.reason)
+            self.labels[key] = known or self._compute(structure, key)
+        return self.labels[key]
+
+    def _compute(self, atoms: Atoms, key: str) -> Label:
+        """One single point under its own deadline; published before it is used."""
+        folder = result_folder(self._store, key)
+        record_start(folder)
+        started = time.time()
+        # the default action of SIGALRM ends the process even where compiled code hangs
+        signal.setitimer(signal.ITIMER_REAL, self._attempted.deadline_s)
+        try:
+            label = calculate(atoms, self._calculator, self._engine, self._gates)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        overrides = {
+            name: value
+            for name, value in self._attempted.model_dump(mode="json").items()
+            if name != "retries" and value != self._engine.model_dump(mode="json")[name]
+        }
+        attempt = {"overrides": overrides, "seconds": time.time() - started, "failure": None}
+        about = document("label", atoms, self._engine, started, [attempt])
+        publish_result(folder, about, label=label.to_dict())
+        return label
+
+
+def relax(
+    atoms: Atoms,
+    calculator: Recorded,
+    directory: Path,
+    *,
+    fmax: float,
+    stress_gpa: float,
+    max_steps: int,
+    pressure: float,
+) -> dict[str, Any]:
+    """Relax cell and positions; plain data for `calculators.labelling.EngineRelaxed`.
+
+    Args:
+        atoms: starting structure; not changed.
+        calculator: the engine behind the store.
+        directory: folder for the optimizer's log.
+        fmax: every force below it [eV/Å].
+        stress_gpa: every component of stress + pressure below it [GPa].
+        max_steps: steps of the optimizer.
+        pressure: target pressure [eV/Å^3].
+    """
+    work = bare(atoms)
+    work.calc = calculator
+    cell_filter = FrechetCellFilter(work, scalar_pressure=pressure)
+    optimizer = BFGS(cell_filter, logfile=str(directory / "relax.log"))
+    converged = False
+    # our own criterion decides; the optimizer's is one it never meets
+    for _ in optimizer.irun(fmax=1e-12, steps=max_steps):
+        converged = _converged(calculator.label(work), fmax, stress_gpa, pressure)
+        if converged:
+            break
+    return {
+        "keys": list(calculator.labels),
+        "atoms": atoms_to_dict(work),
+        "label": calculator.label(work).to_dict(),
+        "converged": converged,
+    }
+
+
+def _converged(label: Label, fmax: float, stress_gpa: float, pressure: float) -> bool:
+    """Whether forces and stress + pressure lie below their thresholds."""
+    if label.stress is None:
+        return False
+    excess = voigt_6_to_full_3x3_stress(label.stress) + pressure * np.eye(3)
+    return label.fmax < fmax and float(np.abs(excess).max()) < stress_gpa * units.GPa

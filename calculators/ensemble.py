@@ -1,0 +1,77 @@
+"""The trained ensemble as an ASE calculator, with the spread of its members beside the mean."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from potentials.ensemble import Ensemble
+
+
+class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
+    """Energy, forces and stress of an ensemble, and how far its members disagree.
+
+    Results: ``energy`` and ``free_energy`` [eV], ``forces`` [eV/Å] (N, 3), ``stress`` [eV/Å^3]
+    Voigt-6 (periodic in three directions only), ``energy_std`` [eV/atom], ``forces_std`` [eV/Å]
+    (N,), ``extrapolating`` (whether a descriptor leaves the range of the training data).
+
+    Args:
+        ensemble: the model.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "energy_std",
+        "forces_std",
+        "extrapolating",
+    ]
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "EnsembleCalculator":
+        """The calculator of a saved ensemble, e.g. ``RUN/models/latest``.
+
+        Raises:
+            FileNotFoundError: the folder holds no ensemble.
+        """
+        return cls(Ensemble.load(folder))
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute everything; the spread of the forces only when it is asked for.
+
+        Raises:
+            UnknownElementError: the ensemble was not trained on an element.
+            PropertyNotImplementedError: stress of a structure that is not periodic.
+        """
+        asked = properties or ["energy"]
+        super().calculate(atoms, asked, system_changes)
+        if "stress" in asked and not self.atoms.pbc.all():
+            raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
+        found = self.ensemble.predict([self.atoms], members="forces_std" in asked)
+        results: dict[str, Any] = {
+            "energy": float(found.energy[0]),
+            "free_energy": float(found.energy[0]),
+            "forces": found.forces.numpy(),
+            "energy_std": float(found.energy_std[0]),
+            "extrapolating": bool(found.extrapolation[0] > 0.0),
+        }
+        if self.atoms.pbc.all():
+            stress = full_3x3_to_voigt_6_stress(found.stress[0].numpy())
+            results["stress"] = np.asarray(stress, dtype=np.float64)
+        if found.forces_std is not None:
+            results["forces_std"] = found.forces_std.numpy()
+        self.results = results

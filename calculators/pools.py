@@ -1,0 +1,88 @@
+"""The pools of a campaign: a bounded window of tasks on a cluster, and what came of them."""
+
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from calculators.clusters import Cluster
+from calculators.task import Outcome, Pool, Task, Work
+
+
+class Pools:
+    """Three pools (search, dft, train) on one cluster; its workers run ``work`` on every task.
+
+    A pool takes one task more than it has slots, so that no slot waits for the driver. What else is
+    to be done stays with the driver, which may change its mind about it.
+
+    Use as a context manager: on any way out, Ctrl-C included, all workers end within seconds. They
+    also end when this process is killed.
+    """
+
+    def __init__(self, cluster: Cluster, work: Work) -> None:
+        self._tasks: dict[int, Task] = {}
+        self._crew = cluster.open(work)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def slots(self, pool: Pool) -> int:
+        """How many tasks of this pool run at the same time."""
+        return self._crew.slots(pool)
+
+    def free(self, pool: Pool) -> int:
+        """How many more tasks `submit` takes for this pool now."""
+        used = Counter(task.pool for task in self._tasks.values())
+        return max(0, self.slots(pool) + 1 - used[pool])
+
+    def in_flight(self) -> frozenset[int]:
+        """Ordinals of the tasks submitted whose outcome has not been handed out."""
+        return frozenset(self._tasks)
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task.
+
+        Raises:
+            ValueError: a task with this ordinal is in flight.
+            RuntimeError: the pool's window is full.
+        """
+        if task.ordinal in self._tasks:
+            raise ValueError(f"task {task.ordinal} ({task.kind}) is in flight already")
+        if not self.free(task.pool):
+            raise RuntimeError(
+                f"pool {task.pool} has {self.slots(task.pool) + 1} tasks in flight and takes no "
+                f"more; ask free({task.pool!r}) before task {task.ordinal} is submitted"
+            )
+        self._crew.start(task)
+        self._tasks[task.ordinal] = task
+
+    def completed(self, timeout: float) -> list[tuple[Task, Outcome]]:
+        """Outcomes since the last call, by ordinal.
+
+        Returns as soon as there is one, after ``timeout`` [s], or at once when nothing is in
+        flight. Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``:
+        started, finished [s since 1970], worker. A failure is transient when workers were lost,
+        permanent when the task raised an exception; ``meta`` then has its ``traceback``.
+        """
+        if not self._tasks:
+            return []
+        done = sorted(self._crew.finished(timeout), key=lambda pair: pair[0].ordinal)
+        for task, _ in done:
+            del self._tasks[task.ordinal]
+        return done
+
+    def workers(self) -> list[dict[str, Any]]:
+        """One row per live worker: name, pool, state (busy, idle), pid, memory [bytes]."""
+        return self._crew.workers()
+
+    def close(self) -> None:
+        """End everything within seconds; what was in flight is forgotten."""
+        self._tasks.clear()
+        self._crew.close()

@@ -1,0 +1,76 @@
+"""Files that are either absent or complete, whatever dies at whatever moment."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def publish_json(path: Path, data: Any) -> None:
+    """Write JSON under a temporary name, fsync it, rename it, fsync the folder.
+
+    Floats are written in the shortest form that reads back to the same bits.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(data, allow_nan=False)
+    make_folder(path.parent)
+    # unique even between hosts of one network file system
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def read_json(path: Path) -> Any | None:
+    """The data of a published file, or None where there is none.
+
+    Raises:
+        ValueError: the file is not JSON; published files never are, so something else wrote it.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); move the file away and try again") from error
+
+
+def append_line(path: Path, text: str) -> None:
+    """Append one line in one write, on disk before this returns."""
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, f"{text}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents so that their names survive a power failure."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,104 @@
+"""The label store: one folder per content key, ``<store>/<key[:2]>/<key>/``.
+
+``result.json`` is absent or complete and never rewritten by a second calculation; ``starts`` has
+one JSON line per started attempt; ``attempt-<n>/`` keeps the logs.
+"""
+
+import json
+import os
+import socket
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from calculators.engines import Engine
+from calculators.outcome import Failure
+from calculators.publish import append_line, publish_json, read_json
+from potentials.structures import Label, atoms_to_dict, content_key, rounded
+
+
+def label_key(atoms: Atoms, engine: Engine) -> str:
+    """Content key of a single point: geometry to 1e-6 Å and the engine's fingerprint."""
+    return content_key(rounded(atoms), engine.key())
+
+
+def result_folder(store: Path, key: str) -> Path:
+    """Where everything about a key lies."""
+    return store / key[:2] / key
+
+
+def read_result(store: Path, key: str) -> dict[str, Any] | None:
+    """The published document of a key, or None."""
+    data: dict[str, Any] | None = read_json(result_folder(store, key) / "result.json")
+    return data
+
+
+def read_label(store: Path, key: str) -> Label | Failure | None:
+    """The published label or failure of a single point, or None."""
+    data = read_result(store, key)
+    return None if data is None else outcome_of(data)
+
+
+def outcome_of(result: dict[str, Any]) -> Label | Failure:
+    """The label or failure in the published document of a single point."""
+    if result["status"] == "ok":
+        return Label.from_dict(result["label"])
+    return Failure.from_dict(result["failure"])
+
+
+def record_start(folder: Path) -> None:
+    """Note that an attempt starts, before it does: what was computed twice can be counted."""
+    line = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+    append_line(folder / "starts", json.dumps(line))
+
+
+def publish_result(folder: Path, about: dict[str, Any], **outcome: Any) -> dict[str, Any]:
+    """Publish a document with its outcome: ``label=`` or ``relaxation=`` or ``failure=``.
+
+    Returns:
+        What now stands in the store: where two workers computed the same key, the first stays.
+    """
+    path = folder / "result.json"
+    published: dict[str, Any] | None = read_json(path)
+    if published is None:
+        status = "failure" if "failure" in outcome else "ok"
+        head = {"key": folder.name, "status": status}
+        published = {**head, **about, "finished": time.time(), **outcome}
+        publish_json(path, published)
+    return published
+
+
+def document(
+    kind: str, atoms: Atoms, engine: Engine, started: float, attempts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What a result says besides its outcome: enough to repeat the calculation.
+
+    Args:
+        kind: ``label`` or ``relaxation``.
+        atoms: the structure that was asked for.
+        engine: settings before any override.
+        started: Unix time [s].
+        attempts: overrides, seconds and failure of each attempt.
+    """
+    return {
+        "kind": kind,
+        "atoms": atoms_to_dict(atoms),
+        "engine": engine.model_dump(mode="json"),
+        "engine_key": engine.key(),
+        "versions": {name: _version(name) for name in engine.distributions()},
+        "attempts": attempts,
+        "started": started,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    """The installed version, or None for a module that is no distribution."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

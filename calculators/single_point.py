@@ -1,0 +1,139 @@
+"""Child process of a label or a relaxation: ``python -m calculators.single_point <job.json>``.
+
+Foreign code runs here and nowhere else. Whatever it does, the worker lives: an exception becomes an
+``outcome.json`` beside the job, a crash leaves none.
+"""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from calculators.attempt import Again
+from calculators.engines import Engine, build
+from calculators.gates import LabelGates
+from calculators.outcome import Failure
+from calculators.publish import publish_json, read_json
+from potentials.structures import FloatArray, Label, atoms_from_dict, bare
+
+
+class RefusedError(Exception):
+    """A calculation ended, but its answer is not to be believed."""
+
+    def __init__(self, reason: str, again: Again = "no") -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) -> Label:
+    """Energy, forces and stress of one structure, past the gates on both sides.
+
+    Args:
+        atoms: the structure; not changed.
+        calculator: ASE calculator, possibly of a rung with overrides.
+        engine: the engine whose key the label carries.
+        gates: before and after.
+
+    Raises:
+        RefusedError: a gate speaks against it.
+        ValueError: the calculator gave wrong shapes or numbers that are not finite.
+    """
+    if reason := gates.before(atoms):
+        raise RefusedError(reason)
+    work = bare(atoms)
+    work.calc = calculator
+    start = time.perf_counter()
+    energy = float(work.get_potential_energy())
+    forces = np.array(work.get_forces(apply_constraint=False), dtype=np.float64)
+    stress = _stress(work) if engine.stress_converged(atoms) else None
+    label = Label(
+        energy=energy,
+        forces=forces,
+        stress=stress,
+        engine=engine.key(),
+        seconds=time.perf_counter() - start,
+        magmoms=_magmoms(work),
+    )
+    if reason := gates.after(atoms, label):
+        raise RefusedError(reason)
+    return label
+
+
+def _stress(atoms: Atoms) -> FloatArray | None:
+    """Voigt-6 stress [eV/Å^3]; None for a molecule or a method without stress."""
+    if not atoms.pbc.all():
+        return None
+    try:
+        stress = np.array(atoms.calc.get_stress(atoms), dtype=np.float64)
+    except NotImplementedError:
+        return None
+    return full_3x3_to_voigt_6_stress(stress) if stress.shape == (3, 3) else stress
+
+
+def _magmoms(atoms: Atoms) -> FloatArray | None:
+    """Magnetic moments the calculator left behind [Bohr magneton] (N,), or None."""
+    values = getattr(atoms.calc, "results", {}).get("magmoms")
+    moments = None if values is None else np.array(values, dtype=np.float64)
+    if moments is None or moments.shape != (len(atoms),) or not np.isfinite(moments).all():
+        return None
+    return moments
+
+
+def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Do what the job says; the answer as plain data."""
+    engine = build(job["engine"])
+    attempted = engine.overridden(job["overrides"])
+    atoms = atoms_from_dict(job["atoms"])
+    gates = LabelGates.from_dict(job["gates"])
+    calculator = attempted.calculator(atoms, directory)
+    if job["mode"] == "label":
+        return {"label": calculate(atoms, calculator, engine, gates).to_dict()}
+    from calculators.engine_relaxation import Recorded, relax
+
+    recorded = Recorded(calculator, engine, Path(job["store"]), gates, attempted)
+    return {"relaxation": relax(atoms, recorded, directory, **job["target"])}
+
+
+def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """`perform`, with every exception as a failure: engines raise whatever they like."""
+    try:
+        return perform(job, directory)
+    except ImportError as error:
+        return _failure("permanent", f"{type(error).__name__}: {error}", "environment")
+    except RefusedError as error:
+        return _failure("permanent", str(error), error.again)
+    except Exception as error:
+        traceback.print_exc()
+        text = f"{type(error).__name__}: {error}" if str(error) else _place(error)
+        if isinstance(error, MemoryError) or "allocate memory" in text:
+            return _failure("transient", f"out of memory ({text}); raise memory_gb", "same")
+        return _failure("permanent", text, "ladder")
+
+
+def _place(error: Exception) -> str:
+    """Name and line of an exception without a message."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.filename}, line {frame.lineno}: {frame.line}"
+
+
+def _failure(kind: Any, reason: str, again: Again) -> dict[str, Any]:
+    """A failure as plain data; the worker adds the path of the log."""
+    return {"failure": Failure(kind, reason).to_dict(), "again": again}
+
+
+def main() -> None:
+    """Read the job, leave the outcome beside it."""
+    path = Path(sys.argv[1])
+    job = read_json(path)
+    if job is None:
+        raise SystemExit(f"{path}: no such job")
+    publish_json(path.with_name("outcome.json"), answer(job, path.parent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The process between a worker and an outside program; run by path, never imported.
+
+``python -I -S watcher.py <fd> <bytes> <argv...>``: fd is the read end of a pipe whose write end
+only the worker has. End of file means that the worker is dead (even by kill -9) or wants the
+program gone. PR_SET_PDEATHSIG alone would not do inside a worker: it is tied to the forking
+*thread*. This process has one thread, so here it covers that somebody kills the watcher itself.
+"""
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+
+_ENDED = 97  # exit status after the pipe was closed
+_GRACE = 1.0  # [s] between SIGTERM and SIGKILL
+_POLL = 0.05  # [s]
+_PR_SET_PDEATHSIG = 1
+
+
+def _prepare(memory: int) -> None:
+    """In the program's process, before it starts: limit its memory, tie it to the watcher."""
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _signal_group(program: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the program and everything it started, e.g. mpirun and its ranks."""
+    try:
+        os.killpg(program.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # nobody left; macOS says PermissionError for a group of zombies
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """Ask, wait a little, then kill."""
+    _signal_group(program, signal.SIGTERM)
+    until = time.monotonic() + _GRACE
+    while program.poll() is None and time.monotonic() < until:
+        time.sleep(_POLL)
+    _signal_group(program, signal.SIGKILL)
+    program.wait()
+
+
+def _watch(descriptor: int, memory: int, argv: list[str]) -> int:
+    """Run the program until it ends or the pipe is closed; return the exit status."""
+    program = subprocess.Popen(
+        argv,
+        start_new_session=True,
+        preexec_fn=lambda: _prepare(memory),  # noqa: PLW1509 - this process has one thread
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _signal_group(program, signal.SIGTERM))
+    while program.poll() is None:
+        readable, _, _ = select.select([descriptor], [], [], _POLL)
+        if readable and not os.read(descriptor, 1):
+            _end(program)
+            return _ENDED
+    _signal_group(program, signal.SIGKILL)  # what the program left behind
+    return program.returncode if program.returncode >= 0 else 128 - program.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(_watch(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

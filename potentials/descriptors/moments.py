@@ -1,0 +1,64 @@
+"""Moment descriptor: radial sums and invariants of moment tensors; nothing to hand-tune.
+
+The angular part is that of symmetry functions without the r_jk factor (Behler, Int. J. Quantum
+Chem. 115, 1032 (2015), doi:10.1002/qua.24890), written as products of moment tensors as in
+Shapeev, Multiscale Model. Simul. 14, 1153 (2016), doi:10.1137/15M1054183:
+
+    sum_jk f(r_ij) f(r_ik) cos^l(theta_ijk) = <M^l, M^l>,   M^l = sum_j f(r_ij) u_ij x ... x u_ij
+
+so that the cost is linear in the number of neighbours. The powers are combined to Legendre
+polynomials of cos(theta), which are orthogonal on random directions and keep the fit conditioned.
+"""
+
+from math import pi
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from potentials.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Moments(Descriptor):
+    """Radial: Chebyshev polynomials times the cutoff; angular: localised widths, l = 0 to 4."""
+
+    kind: Literal["moments"] = "moments"
+    radial: int = Field(12, ge=2, description="Radial functions per neighbour element.")
+    widths: tuple[float, ...] = Field(
+        (0.1, 0.3, 0.8),
+        description="Exponents w of the angular part, exp(-w r^2) [1/Å^2].",
+    )
+    degree: int = Field(4, ge=1, le=6, description="Highest power of cos(theta).")
+
+    def size(self, n_elements: int) -> int:
+        """Components per atom."""
+        pairs = n_elements * (n_elements + 1) // 2
+        return self.radial * n_elements + len(self.widths) * (self.degree + 1) * pairs
+
+    def values(
+        self,
+        vectors: "Tensor",
+        first: "Tensor",
+        neighbour: "Tensor",
+        n_atoms: int,
+        n_elements: int,
+    ) -> "Tensor":
+        """Components (n_atoms, D): radial by element, then angular by element pair."""
+        import torch
+
+        from potentials import moment_tensors as tensors
+
+        distance = torch.linalg.vector_norm(vectors, dim=1)
+        envelope = 0.5 * (torch.cos(distance * (pi / self.cutoff)) + 1.0)
+        radial = tensors.chebyshev(distance, self.cutoff, self.radial) * envelope[:, None]
+        widths = torch.tensor(self.widths, dtype=vectors.dtype, device=vectors.device)
+        local = torch.exp(-widths * distance[:, None] ** 2) * envelope[:, None]
+        directions = tensors.monomials(vectors / distance[:, None], self.degree)
+        slot = first * n_elements + neighbour
+        sums = radial.new_zeros(n_atoms * n_elements, self.radial).index_add(0, slot, radial)
+        moments = tensors.moments(local, directions, slot, n_atoms * n_elements)
+        moments = moments.reshape(n_atoms, n_elements, len(self.widths), -1)
+        angular = tensors.invariants(moments, self.degree)
+        return torch.cat([sums.reshape(n_atoms, -1), angular], dim=1)

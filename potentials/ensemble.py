@@ -1,0 +1,275 @@
+"""The ensemble: K potentials that share descriptors; one evaluation; saved without pickle."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from potentials.batch import Batch, make_batch
+from potentials.network import Networks
+from potentials.scaling import Scaling
+from potentials.spec import EnsembleSpec
+from potentials.wall import Wall
+
+#: version of the saved format; raise it when the meaning of a field changes
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prediction:
+    """Mean and spread of the members for a batch of M structures with N atoms.
+
+    Attributes:
+        energy: mean total energies [eV] (M,).
+        member_energy: total energies of the members [eV] (K, M).
+        energy_std: calibrated standard deviation over the members [eV/atom] (M,).
+        forces: mean forces [eV/Å] (N, 3).
+        stress: mean stresses [eV/Å^3] (M, 3, 3), tension positive.
+        forces_std: calibrated standard deviation of the members' force vectors [eV/Å] (N,), or
+            None where it was not asked for.
+        extrapolation: largest scaled descriptor beyond the range of the training data, in
+            units of that range (M,); zero inside.
+    """
+
+    energy: Tensor
+    member_energy: Tensor
+    energy_std: Tensor
+    forces: Tensor
+    stress: Tensor
+    forces_std: Tensor | None
+    extrapolation: Tensor
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ensemble:
+    """K potentials E_i = reference + wall + linear term + network on shared descriptors.
+
+    Attributes:
+        spec: the settings it was fitted with.
+        elements: atomic numbers in the order of the element index (E entries).
+        scaling: scaling of the descriptors.
+        reference: energy per atom of each element [eV] (E,).
+        linear: coefficients of the members (K, E, D).
+        constants: constants of the members [eV] (K, E).
+        networks: networks on the residual, or None.
+        wall: short-distance repulsion.
+        bounds: smallest and largest scaled descriptors of the training data (2, E, D).
+        calibration: factor from the members' spread to the expected error.
+        engine: key of the engine whose labels were fitted.
+        facts: what a reader wants to know (labels used, errors), plain JSON data.
+    """
+
+    spec: EnsembleSpec
+    elements: tuple[int, ...]
+    scaling: Scaling
+    reference: Tensor
+    linear: Tensor
+    constants: Tensor
+    networks: Networks | None
+    wall: Wall
+    bounds: Tensor
+    calibration: float
+    engine: str
+    facts: dict[str, Any]
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of the environment [Å]."""
+        return self.spec.descriptor.cutoff
+
+    def batch(self, structures: Sequence[Atoms], dtype: torch.dtype = torch.float64) -> Batch:
+        """Structures as this ensemble evaluates them.
+
+        Raises:
+            UnknownElementError: an element was not in the training data.
+        """
+        return make_batch(structures, self.elements, self.cutoff, dtype)
+
+    def evaluate(self, batch: Batch, *, members: bool = False) -> Prediction:
+        """Energies, forces and stresses of a batch: the one evaluation everything goes through.
+
+        Args:
+            batch: structures with their neighbours, as made by `batch`.
+            members: also the spread of the forces (K further derivatives).
+        """
+        vectors = batch.vectors().detach().requires_grad_()
+        first = batch.pairs.first
+        n_atoms = len(batch.positions)
+        values = self.spec.descriptor.values(
+            vectors, first, batch.species[batch.pairs.second], n_atoms, len(self.elements)
+        )
+        scaled = self._scaled(values.detach(), batch.species)
+        energies, slopes = self._atomic(scaled, batch.species)
+        pushes = self._wall(batch, vectors)
+        own = torch.zeros_like(scaled[:, 0]).index_add(0, first, pushes.detach())
+        member_energy = _sum_by(energies + own, batch.system, batch.n_systems)
+        slopes = slopes / self.scaling.spread[batch.species].to(slopes)
+        pull = torch.autograd.grad(
+            [values, pushes],
+            vectors,
+            [slopes.mean(dim=0), torch.ones_like(pushes)],
+            retain_graph=members,
+        )[0]
+        count = batch.n_atoms.to(scaled)
+        spread = member_energy.std(dim=0, unbiased=True) / count * self.calibration
+        return Prediction(
+            energy=member_energy.mean(dim=0),
+            member_energy=member_energy,
+            energy_std=spread,
+            forces=_forces(pull, batch),
+            stress=_stress(pull, vectors.detach(), batch),
+            forces_std=self._forces_std(values, vectors, slopes, batch) if members else None,
+            extrapolation=self._extrapolation(scaled, batch),
+        )
+
+    def predict(self, structures: Sequence[Atoms], *, members: bool = False) -> Prediction:
+        """`evaluate` for ASE structures, in float64."""
+        return self.evaluate(self.batch(structures), members=members)
+
+    def _scaled(self, values: Tensor, species: Tensor) -> Tensor:
+        mean, spread = self.scaling.mean.to(values), self.scaling.spread.to(values)
+        return (values - mean[species]) / spread[species]
+
+    def _atomic(self, scaled: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """Atomic energies (K, N) and derivatives by scaled descriptors (K, N, D)."""
+        slopes = self.linear.to(scaled)[:, species]
+        energies = torch.einsum("knd,nd->kn", slopes, scaled)
+        energies = energies + (self.constants + self.reference).to(scaled)[:, species]
+        if self.networks is not None:
+            with torch.no_grad():
+                more, steeper = self.networks(scaled, species)
+            energies, slopes = energies + more, slopes + steeper
+        return energies, slopes
+
+    def _wall(self, batch: Batch, vectors: Tensor) -> Tensor:
+        pairs = batch.pairs
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        return self.wall.energies(
+            distances, batch.species[pairs.first], batch.species[pairs.second]
+        )
+
+    def _forces_std(self, values: Tensor, vectors: Tensor, slopes: Tensor, batch: Batch) -> Tensor:
+        """Standard deviation of the members' force vectors (N,); the wall is common to all."""
+        forces = torch.stack(
+            [
+                _forces(torch.autograd.grad(values, vectors, slope, retain_graph=True)[0], batch)
+                for slope in slopes
+            ]
+        )
+        deviation = forces - forces.mean(dim=0)
+        variance = (deviation**2).sum(dim=(0, 2)) / (len(forces) - 1)
+        return variance.sqrt() * self.calibration
+
+    def _extrapolation(self, scaled: Tensor, batch: Batch) -> Tensor:
+        low, high = self.bounds.to(scaled)[:, batch.species]
+        beyond = torch.maximum(low - scaled, scaled - high) / (high - low).clamp(min=1e-3)
+        worst = beyond.amax(dim=1).clamp(min=0.0)
+        zero = worst.new_zeros(batch.n_systems)
+        return torch.scatter_reduce(zero, 0, batch.system, worst, "amax")
+
+    def save(self, folder: Path) -> None:
+        """Write ``ensemble.json`` and ``weights.pt`` into a new folder, all or nothing."""
+        folder = Path(folder)
+        made = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        about = {
+            "format": FORMAT,
+            "spec": self.spec.model_dump(mode="json"),
+            "elements": list(self.elements),
+            "calibration": self.calibration,
+            "engine": self.engine,
+            "networks": self.networks is not None,
+            "facts": self.facts,
+        }
+        (made / "ensemble.json").write_text(json.dumps(about, indent=1))
+        torch.save(self._state(), made / "weights.pt")
+        made.replace(folder)
+
+    def _state(self) -> dict[str, Tensor]:
+        state = {
+            "mean": self.scaling.mean,
+            "spread": self.scaling.spread,
+            "reference": self.reference,
+            "linear": self.linear,
+            "constants": self.constants,
+            "wall": self.wall.start,
+            "bounds": self.bounds,
+        }
+        if self.networks is not None:
+            inner = self.networks.state_dict()
+            state |= {f"networks.{name}": tensor for name, tensor in inner.items()}
+        return state
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Ensemble":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: the folder holds no ensemble.
+            ValueError: it was written by a newer version.
+        """
+        folder = Path(folder)
+        if not (folder / "ensemble.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no ensemble (no ensemble.json); a run keeps its models in "
+                "RUN/models, the newest as RUN/models/latest"
+            )
+        about = json.loads((folder / "ensemble.json").read_text())
+        if about["format"] > FORMAT:
+            raise ValueError(
+                f"{folder} was written in format {about['format']}, this version reads up to "
+                f"{FORMAT}; install a newer aga-search"
+            )
+        state = torch.load(folder / "weights.pt", weights_only=True)
+        spec = EnsembleSpec.model_validate(about["spec"])
+        return cls(
+            spec=spec,
+            elements=tuple(about["elements"]),
+            scaling=Scaling(state["mean"], state["spread"]),
+            reference=state["reference"],
+            linear=state["linear"],
+            constants=state["constants"],
+            networks=_networks(spec, state) if about["networks"] else None,
+            wall=Wall(state["wall"]),
+            bounds=state["bounds"],
+            calibration=about["calibration"],
+            engine=about["engine"],
+            facts=about["facts"],
+        )
+
+
+def _networks(spec: EnsembleSpec, state: dict[str, Tensor]) -> Networks:
+    members, n_elements, size = state["linear"].shape
+    made = Networks(members, n_elements, size, spec.network.hidden, torch.Generator())
+    own = {k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")}
+    made.load_state_dict(own)
+    return made
+
+
+def _sum_by(atomic: Tensor, system: Tensor, n_systems: int) -> Tensor:
+    """Sums over the atoms of each structure (K, M)."""
+    return atomic.new_zeros(len(atomic), n_systems).index_add(1, system, atomic)
+
+
+def _forces(pull: Tensor, batch: Batch) -> Tensor:
+    """Forces (N, 3) from dE/d(pair vector) (P, 3)."""
+    forces = pull.new_zeros(len(batch.positions), 3)
+    return forces.index_add(0, batch.pairs.first, pull).index_add(0, batch.pairs.second, -pull)
+
+
+def _stress(pull: Tensor, vectors: Tensor, batch: Batch) -> Tensor:
+    """Stress (M, 3, 3) from dE/d(pair vector); zero for structures without a cell."""
+    outer = pull[:, :, None] * vectors[:, None, :]
+    of_pair = batch.system[batch.pairs.first]
+    virial = pull.new_zeros(batch.n_systems, 3, 3).index_add(0, of_pair, outer)
+    volume = torch.linalg.det(batch.cells).abs()[:, None, None]
+    symmetric = 0.5 * (virial + virial.transpose(1, 2))
+    return torch.where(volume > 0, symmetric / volume, torch.zeros_like(symmetric))

@@ -1,0 +1,140 @@
+"""The linear term: ridge regression on energies, forces and stresses in closed form.
+
+Members differ only in how much they count each label, so that all are solved from the same
+products in milliseconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from potentials.features import Features
+from potentials.scaling import Scaling
+from potentials.spec import LossWeights
+
+#: ridge on the constants, relative to that on the descriptors: they must stay free
+CONSTANT_RIDGE = 1e-4
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Targets:
+    """What a model should reproduce for one structure.
+
+    Attributes:
+        energy: total energy without reference energies [eV].
+        forces: (3N,) [eV/Å].
+        virial: V * stress in Voigt order (6,) [eV], or None where the stress is not known.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    virial: Tensor | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """One structure as weighted equations design @ coefficients = goal; (R, C) and (R,)."""
+
+    design: Tensor
+    goal: Tensor
+
+    def minus(self, energy: Tensor, slope: Tensor, scale: Tensor) -> Tensor:
+        """The goal that another term leaves (R,).
+
+        Args:
+            energy: that term's energy [eV].
+            slope: its derivatives by position and strain (3N + 6,).
+            scale: weights of the equations as `row_scale` gives them (R,).
+        """
+        rows = torch.cat([energy.reshape(1), -slope[:-6], slope[-6:]])[: len(scale)]
+        return self.goal - rows * scale
+
+
+def columns(found: Features, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """Energy (C,) and its derivatives (3N + 6, C) per unit of every coefficient.
+
+    Columns: scaled descriptors by element (E, D), then the constants of the elements (E).
+    """
+    n_elements = len(scaling.mean)
+    scaled = scaling.apply(found.values, found.species)
+    jacobian = found.jacobian / scaling.spread[found.species][:, :, None]
+    member = torch.nn.functional.one_hot(found.species, n_elements).to(scaled)
+    energy = torch.cat([(member.T @ scaled).flatten(), member.sum(dim=0)])
+    slope = torch.einsum("ne,ndx->xed", member, jacobian).flatten(1)
+    return energy, torch.cat([slope, slope.new_zeros(len(slope), n_elements)], dim=1)
+
+
+def row_scale(n_atoms: int, loss: LossWeights, *, stress: bool) -> Tensor:
+    """Weights of the equations of one structure: energy, 3N forces, 6 virials if known (R,)."""
+    parts = [(1, loss.energy**0.5 / n_atoms), (3 * n_atoms, (loss.forces / (3 * n_atoms)) ** 0.5)]
+    if stress:
+        parts.append((6, (loss.virial / 6) ** 0.5 / n_atoms))
+    return torch.cat([torch.full((count,), weight, dtype=torch.float64) for count, weight in parts])
+
+
+def rows(found: Features, targets: Targets, scaling: Scaling, loss: LossWeights) -> Rows:
+    """One structure's equations for the loss (dE/n)^2 + <dF^2> + <(dVirial/n)^2>."""
+    energy, slope = columns(found, scaling)
+    stress = targets.virial is not None
+    scale = row_scale(len(found.species), loss, stress=stress)
+    design = torch.cat([energy[None, :], -slope[:-6], slope[-6:]])[: len(scale)]
+    parts = [targets.energy.reshape(1), targets.forces]
+    if targets.virial is not None:
+        parts.append(targets.virial)
+    return Rows(design * scale[:, None], torch.cat(parts) * scale)
+
+
+def solve(
+    equations: Sequence[Rows],
+    weights: Tensor,
+    ridge: float,
+    n_elements: int,
+    goals: Sequence[Sequence[Tensor]] | None = None,
+) -> Tensor:
+    """Coefficients of every member (K, C) by ridge regression.
+
+    The weights of a member are normalised to sum one, so that ``ridge`` means the same for any
+    number of labels.
+
+    Args:
+        equations: one entry per structure, F in all.
+        weights: how much each member counts each structure (K, F).
+        ridge: ridge parameter on scaled descriptors; constants are nearly free.
+        n_elements: number of constants, the last columns.
+        goals: right sides by member and structure instead of the equations' own.
+    """
+    share = weights / weights.sum(dim=1, keepdim=True)
+    matrices = torch.stack([r.design.T @ r.design for r in equations])
+    left = torch.einsum("kf,fab->kab", share, matrices)
+    if goals is None:
+        vectors = torch.stack([r.design.T @ r.goal for r in equations])
+        right = share @ vectors
+    else:
+        right = torch.stack(
+            [
+                sum(
+                    (s * (r.design.T @ g) for s, r, g in zip(mine, equations, own, strict=True)),
+                    start=torch.zeros(left.shape[-1], dtype=left.dtype),
+                )
+                for mine, own in zip(share, goals, strict=True)
+            ]
+        )
+    penalty = left.new_full((left.shape[-1],), ridge)
+    penalty[-n_elements:] *= CONSTANT_RIDGE
+    solution: Tensor = torch.linalg.solve(left + torch.diag(penalty), right)
+    return solution
+
+
+def reference_energies(counts: Tensor, energies: Tensor, weights: Tensor) -> Tensor:
+    """Energy per atom of each element by weighted least squares of least norm (E,).
+
+    Args:
+        counts: atoms of each element in each structure (F, E).
+        energies: total energies [eV] (F,).
+        weights: weight of each structure (F,).
+    """
+    scale = (weights.sqrt() / counts.sum(dim=1))[:, None]
+    solution: Tensor = torch.linalg.pinv(counts * scale) @ (energies[:, None] * scale).squeeze(1)
+    return solution

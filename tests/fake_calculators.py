@@ -1,0 +1,155 @@
+"""Calculators that fail in every way an engine can; named by import path, run in children."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+
+
+class Spring(Calculator):
+    """Energy 1 eV per atom, no forces, a 3x3 stress; the others spoil it."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        count = len(self.atoms)
+        self.results = {
+            "energy": 1.0 * count,
+            "forces": np.zeros((count, 3)),
+            "stress": np.diag([1.0, 2.0, 3.0]) + 0.5 * (np.eye(3)[::-1] - np.diag([0, 1, 0])),
+        }
+        self.spoil()
+
+    def spoil(self):
+        pass
+
+
+class NotFinite(Spring):
+    def spoil(self):
+        self.results["energy"] = float("nan")
+
+
+class NotFiniteForces(Spring):
+    def spoil(self):
+        self.results["forces"][0, 0] = np.inf
+
+
+class TooFewForces(Spring):
+    def spoil(self):
+        self.results["forces"] = self.results["forces"][:-1]
+
+
+class FlatForces(Spring):
+    def spoil(self):
+        self.results["forces"] = self.results["forces"].ravel()
+
+
+class OddStress(Spring):
+    def spoil(self):
+        self.results["stress"] = np.zeros(9)
+
+
+class Violent(Spring):
+    def spoil(self):
+        self.results["forces"][0, 0] = 1e4
+
+
+class Unconverged(Spring):
+    def spoil(self):
+        raise RuntimeError("Did not converge!")
+
+
+class Speechless(Spring):
+    def spoil(self):
+        assert "stress" not in self.results
+
+
+class Abort(Spring):
+    def spoil(self):
+        os.abort()
+
+
+class Killed(Spring):
+    def spoil(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Quit(Spring):
+    def spoil(self):
+        os._exit(0)
+
+
+class Exit(Spring):
+    def spoil(self):
+        sys.exit(3)
+
+
+class Hang(Spring):
+    def spoil(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+
+
+class Hog(Spring):
+    def spoil(self):
+        kept = []
+        while True:
+            kept.append(np.ones(10_000_000))
+
+
+class NoStress(Spring):
+    implemented_properties = ("energy", "forces")
+
+    def spoil(self):
+        del self.results["stress"]
+
+
+class DiesOnce(Spring):
+    """Killed while the file ``marker`` is not there."""
+
+    def __init__(self, marker):
+        super().__init__()
+        self.marker = Path(marker)
+
+    def spoil(self):
+        if not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Waits(Spring):
+    """Says that it runs by the file ``running`` and goes on when the file ``go`` is there."""
+
+    def __init__(self, running, go):
+        super().__init__()
+        self.running, self.go = Path(running), Path(go)
+
+    def spoil(self):
+        self.running.write_text(str(os.getpid()))
+        while not self.go.exists():
+            time.sleep(0.02)
+
+
+class CrashingEMT:
+    """EMT, killed at its ``calls``-th single point while ``marker`` is missing."""
+
+    def __new__(cls, marker, calls):
+        from ase.calculators.emt import EMT
+
+        class Counted(EMT):
+            count = 0
+
+            def calculate(self, *args, **kwargs):
+                type(self).count += 1
+                if type(self).count == calls and not Path(marker).exists():
+                    Path(marker).touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                super().calculate(*args, **kwargs)
+
+        return Counted()

@@ -1,0 +1,152 @@
+"""Every descriptor of the folder keeps symmetries and is smooth; moments equal explicit sums."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import eval_chebyt, eval_legendre
+
+from potentials.descriptors import build, kinds
+from tests.tolerances import ROUNDING, ROUNDING_ABS
+
+CUTOFF = 4.0
+KINDS = sorted(kinds())
+
+
+def environment(seed, count=7, n_elements=2):
+    """Pair vectors around three atoms, none shorter than 1 Å."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    vectors = torch.as_tensor(directions * rng.uniform(1.0, CUTOFF, (count, 1)))
+    first = torch.as_tensor(np.sort(rng.integers(0, 3, count)))
+    return vectors, first, torch.as_tensor(rng.integers(0, n_elements, count))
+
+
+def small(kind):
+    return build({"kind": kind, "cutoff": CUTOFF})
+
+
+@pytest.fixture(params=KINDS)
+def descriptor(request):
+    return small(request.param)
+
+
+@pytest.mark.parametrize("n_elements", [1, 2, 3])
+def test_size_is_what_values_give(descriptor, n_elements):
+    vectors, first, neighbour = environment(0, n_elements=n_elements)
+    values = descriptor.values(vectors, first, neighbour, 3, n_elements)
+    assert values.shape == (3, descriptor.size(n_elements))
+    assert values.dtype == torch.float64
+    single = descriptor.values(vectors.float(), first, neighbour, 3, n_elements)
+    assert single.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_rotation_reflection_and_order_of_neighbours_change_nothing(kind, seed):
+    vectors, first, neighbour = environment(seed)
+    rng = np.random.default_rng(seed)
+    turn = torch.as_tensor(np.linalg.qr(rng.normal(size=(3, 3)))[0])
+    order = torch.as_tensor(rng.permutation(len(first)))
+    values = small(kind).values(vectors, first, neighbour, 3, 2)
+    turned = small(kind).values((vectors @ turn)[order], first[order], neighbour[order], 3, 2)
+    assert torch.allclose(values, turned, rtol=ROUNDING, atol=ROUNDING_ABS)
+
+
+def test_environments_that_differ_are_told_apart(descriptor):
+    """Bond angle and element both matter."""
+    first = torch.zeros(2, dtype=torch.int64)
+    straight = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]], dtype=torch.float64)
+    bent = torch.tensor([[2.0, 0, 0], [0, 2.0, 0]], dtype=torch.float64)
+    same, mixed = torch.tensor([0, 0]), torch.tensor([0, 1])
+    reference = descriptor.values(straight, first, same, 1, 2)
+    for vectors, neighbour in ((bent, same), (straight, mixed)):
+        other = descriptor.values(vectors, first, neighbour, 1, 2)
+        assert (other - reference).abs().max() > 1e-3
+
+
+def test_value_and_slope_vanish_at_the_cutoff(descriptor):
+    """A neighbour that enters changes values as d^2 and slopes as d."""
+    vectors, first, neighbour = environment(3)
+    first = torch.zeros_like(first)
+    without = descriptor.values(vectors, first, neighbour, 1, 2)
+    changes, slopes = [], []
+    for depth in (1e-3, 1e-4):
+        entering = torch.tensor([[0.0, CUTOFF - depth, 0.0]], dtype=torch.float64).requires_grad_()
+        values = descriptor.values(
+            torch.cat([vectors, entering]),
+            torch.cat([first, first[:1]]),
+            torch.cat([neighbour, neighbour[:1]]),
+            1,
+            2,
+        )
+        changes.append(float((values.detach() - without).abs().max()))
+        slopes.append(float(torch.autograd.grad(values.abs().sum(), entering)[0].abs().max()))
+    assert changes[0] < 1e-4
+    assert changes[1] < 0.02 * changes[0]
+    assert slopes[1] < 0.2 * slopes[0]
+
+
+def test_derivatives_are_those_of_the_values(descriptor):
+    vectors, first, neighbour = environment(5, count=4)
+
+    def values(moved):
+        return descriptor.values(moved, first, neighbour, 3, 2)
+
+    assert torch.autograd.gradcheck(values, vectors.requires_grad_(), fast_mode=True)
+
+
+def test_no_neighbour_gives_zeros_and_a_gradient(descriptor):
+    nobody = torch.zeros(0, dtype=torch.int64)
+    vectors = torch.zeros(0, 3, dtype=torch.float64, requires_grad=True)
+    values = descriptor.values(vectors, nobody, nobody, 2, 2)
+    assert values.shape == (2, descriptor.size(2))
+    assert torch.autograd.grad(values.sum(), vectors)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 4, 6])
+def test_moments_equal_explicit_sums_over_neighbours(degree):
+    """Radial sum_j T_n f, angular sum_jk g g P_l(cos theta), written as loops."""
+    widths, radial, n_elements = (0.1, 0.7), 4, 2
+    descriptor = build(
+        {
+            "kind": "moments",
+            "cutoff": CUTOFF,
+            "radial": radial,
+            "widths": widths,
+            "degree": degree,
+        }
+    )
+    vectors, first, neighbour = environment(11, count=9)
+    found = descriptor.values(vectors, first, neighbour, 3, n_elements).numpy()
+    expected = [
+        explicit(vectors.numpy()[own], neighbour.numpy()[own], widths, radial, degree)
+        for own in (first.numpy() == atom for atom in range(3))
+    ]
+    np.testing.assert_allclose(found, expected, rtol=ROUNDING, atol=ROUNDING_ABS)
+
+
+def explicit(vectors, neighbour, widths, radial, degree):
+    """One atom of two elements, the slow way."""
+    r = np.linalg.norm(vectors, axis=1)
+    fc = 0.5 * (np.cos(np.pi * r / CUTOFF) + 1.0)
+    parts = [
+        np.sum((eval_chebyt(n, 1.0 - 2.0 * r / CUTOFF) * fc)[neighbour == element])
+        for element in range(2)
+        for n in range(radial)
+    ]
+    for one, other in ((0, 0), (0, 1), (1, 1)):
+        for width in widths:
+            for order in range(degree + 1):
+                total = 0.0
+                for j, k in itertools.product(range(len(r)), repeat=2):
+                    if (neighbour[j], neighbour[k]) == (one, other):
+                        cosine = vectors[j] @ vectors[k] / (r[j] * r[k])
+                        weight = np.exp(-width * (r[j] ** 2 + r[k] ** 2)) * fc[j] * fc[k]
+                        total += weight * eval_legendre(order, cosine)
+                parts.append(total)
+    return parts

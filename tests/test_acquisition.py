@@ -1,0 +1,197 @@
+"""Conformance of every acquisition rule, and what may be labelled at all."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.units import GPa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aga.search import acquisition, seeds
+from aga.search.acquisition.disagreement import Disagreement
+from aga.search.acquisition.lower_confidence_bound import LowerConfidenceBound
+from aga.search.candidate import Candidate, Known
+from aga.search.similarity import KnownSet, distance, fingerprint
+from aga.search.space import Space
+
+KINDS = acquisition.kinds()
+
+
+# distinct crystals of one composition, without symmetry
+CRYSTALS = seeds.many(Space({"Au": 2, "Cu": 2}, spacegroups=(1, 2)), 12, np.random.default_rng(0))
+
+
+def candidate(index: int, enthalpy: float, spread: float = 0.02, name: str = "") -> Candidate:
+    return Candidate(
+        id=name or f"c{index:02d}",
+        atoms=CRYSTALS[index],
+        origin="strain",
+        enthalpy=enthalpy,
+        spread=spread,
+    )
+
+
+def known(index: int, enthalpy: float, fmax: float = 0.01, stress: float | None = 0.0) -> Known:
+    return Known(
+        id=f"k{index:02d}",
+        atoms=CRYSTALS[index],
+        enthalpy=enthalpy,
+        fmax=fmax,
+        stress_error=stress,
+    )
+
+
+def twin(index: int, enthalpy: float, amplitude: float = 0.02, name: str = "twin") -> Candidate:
+    """Nearly, not exactly, a crystal of the list."""
+    atoms = CRYSTALS[index].copy()
+    atoms.rattle(amplitude, rng=np.random.default_rng(int(1000 * amplitude)))
+    return Candidate(id=name, atoms=atoms, origin="relabel", enthalpy=enthalpy, spread=0.02)
+
+
+def ids(chosen) -> list[str]:
+    return [one.id for one in chosen]
+
+
+def test_the_crystals_of_this_file_are_distinct():
+    seen = KnownSet()
+    for atoms in CRYSTALS:
+        vector = fingerprint(atoms)
+        assert not seen.has(vector, 0.05)
+        seen.add(vector)
+
+
+numbers = st.lists(
+    st.tuples(st.floats(-0.2, 0.4), st.floats(0, 0.8)), min_size=len(CRYSTALS), max_size=12
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(numbers=numbers, n=st.integers(0, 14), order=st.permutations(range(12)))
+def test_every_rule_chooses_distinct_allowed_candidates_in_any_order(kind, numbers, n, order):
+    rule = KINDS[kind]()
+    candidates = [candidate(index, *row) for index, row in enumerate(numbers)]
+    # copies of three of them
+    candidates += [candidate(index, *numbers[index], name=f"d{index}") for index in range(3)]
+    labelled = [known(11, 0.0), known(10, 0.1)]
+    pending = [candidate(9, *numbers[9])]
+    chosen = rule.choose(candidates, labelled, pending, n)
+
+    assert len(chosen) <= n
+    assert len({one.atoms.positions.tobytes() for one in chosen}) == len(chosen)
+    assert not {"c09", "c10", "c11"} & set(ids(chosen))
+    assert all(one.spread <= rule.spread_cap_ev_per_atom for one in chosen)
+    shuffled = [candidates[place] for place in order] + candidates[12:][::-1]
+    assert ids(rule.choose(shuffled, labelled[::-1], pending, n)) == ids(chosen)
+    # 4 fewer places: the same ones come first
+    assert ids(rule.choose(candidates, labelled, pending, n // 2)) == ids(chosen)[: n // 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=15, deadline=None)
+@given(steps=st.lists(st.integers(-200, 400), min_size=10, max_size=10), shift=st.integers(-9, 9))
+def test_a_constant_shift_of_all_enthalpies_changes_nothing(kind, steps, shift):
+    rule = KINDS[kind]()
+
+    def chosen(offset: float) -> list[str]:
+        # binary fractions, so that the shift is exact
+        rows = [
+            candidate(index, step / 1024 + offset, spread=(step % 64) / 1024)
+            for index, step in enumerate(steps)
+        ]
+        return ids(rule.choose(rows, [known(11, offset, fmax=1.0)], [], 4))
+
+    assert chosen(0.0) == chosen(float(shift))
+
+
+def test_the_kinds_of_the_folder_are_found():
+    assert {"lower_confidence_bound", "disagreement"} <= KINDS.keys()
+    built = acquisition.build({"kind": "lower_confidence_bound", "kappa": 2})
+    assert built == LowerConfidenceBound(kappa=2)
+    with pytest.raises(ValueError, match="did you mean 'disagreement'"):
+        acquisition.build({"kind": "disagrement"})
+
+
+def test_lower_confidence_bound_trades_enthalpy_for_spread():
+    rows = [candidate(0, 0.00, 0.01), candidate(1, 0.05, 0.10), candidate(2, 0.02, 0.01)]
+    assert ids(LowerConfidenceBound().choose(rows, [], [], 3)) == ["c01", "c00", "c02"]
+    assert ids(LowerConfidenceBound(kappa=0).choose(rows, [], [], 2)) == ["c00", "c02"]
+
+
+def test_disagreement_looks_in_a_narrow_window():
+    rows = [candidate(0, 0.00, 0.01), candidate(1, 0.05, 0.10), candidate(2, 0.2, 0.4)]
+    assert ids(Disagreement().choose(rows, [], [], 3)) == ["c01", "c00"]
+
+
+def test_garbage_is_never_offered():
+    rule = LowerConfidenceBound()
+    holes = [candidate(0, -20.0, 5.0), candidate(1, -3.0, 0.6)]
+    assert rule.choose(holes, [], [], 4) == []
+    # nor does a hole shift the window of the others
+    assert ids(rule.choose([*holes, candidate(2, 0.0), candidate(3, 0.31)], [], [], 4)) == ["c02"]
+    assert rule.choose([Candidate(id="x", atoms=CRYSTALS[0], origin="rattle")], [], [], 1) == []
+
+
+def test_a_relaxed_label_blocks_its_copies():
+    assert not LowerConfidenceBound().choose([twin(0, -0.5)], [known(0, 0.0)], [], 1)
+    assert not LowerConfidenceBound().choose([twin(0, -0.5)], [known(0, 0, stress=None)], [], 1)
+
+
+@pytest.mark.parametrize("unrelaxed", [{"fmax": 0.2}, {"stress": 2 * GPa}])
+def test_one_twin_of_the_best_unrelaxed_label_per_call(unrelaxed):
+    rule = LowerConfidenceBound()
+    labels = [known(0, 0.0, **unrelaxed), known(1, 0.05, **unrelaxed)]
+    # a little higher than its label is near enough for the best one ...
+    assert ids(rule.choose([twin(0, 0.008)], labels, [], 4)) == ["twin"]
+    assert not rule.choose([twin(0, 0.012)], labels, [], 4)
+    # ... but not for another one
+    assert not rule.choose([twin(1, 0.058)], labels, [], 4)
+    # and only one of two different steps towards it
+    both = [twin(0, 0.008), twin(0, 0.007, amplitude=0.03, name="other")]
+    assert ids(rule.choose(both, labels, [], 4)) == ["other"]
+    # and none while one is being labelled
+    assert not rule.choose(both[:1], labels, both[1:], 4)
+
+
+def test_an_unrelaxed_label_does_not_block_its_minimum():
+    rule = LowerConfidenceBound()
+    labels = [known(0, 0.0), known(1, 0.05, fmax=0.2), known(2, 0.06, fmax=0.2)]
+    rows = [twin(1, 0.03, name="t1"), twin(2, 0.03, name="t2")]
+    assert ids(rule.choose(rows, labels, [], 4)) == ["t1", "t2"]
+
+
+def test_the_very_geometry_that_is_labelled_is_not_labelled_again():
+    exact = candidate(0, -0.02)
+    assert not LowerConfidenceBound().choose([exact], [known(0, 0.0, fmax=0.5)], [], 1)
+
+
+def test_an_earlier_step_of_the_same_descent_does_not_stop_the_next():
+    """Two labels of one basin, neither relaxed: the next step is near both."""
+    first = known(0, 0.02, fmax=0.5)
+    second = Known("k-second", twin(0, 0.0, 0.03).atoms, 0.0, fmax=0.2)
+    step = twin(0, 0.003, 0.01)
+    assert distance(step.fingerprint, first.fingerprint) < 0.02
+    assert ids(LowerConfidenceBound().choose([step], [first, second], [], 2)) == ["twin"]
+
+
+def test_candidate_and_known_survive_json():
+    import json
+
+    one = Candidate("a", bulk("Si"), "strain", ("p", "q"), -1 / 3, 0.1, 0.02)
+    again = Candidate.from_dict(json.loads(json.dumps(one.to_dict())))
+    assert again.to_dict() == one.to_dict()
+    assert again.parents == ("p", "q")
+    assert again.fitness.values == (-1 / 3,)
+    assert (again.fingerprint == one.fingerprint).all()
+    label = Known("k", bulk("Si"), -0.1, 0.3, None)
+    assert Known.from_dict(json.loads(json.dumps(label.to_dict()))).to_dict() == label.to_dict()
+    assert not label.at_minimum()
+
+
+def test_a_fitness_is_absent_or_a_number():
+    assert not Candidate("a", bulk("Si"), "strain").fitness.valid
+    low = Candidate("a", bulk("Si"), "strain", enthalpy=-1.0)
+    high = Candidate("b", bulk("Si"), "strain", enthalpy=2.0)
+    assert low.fitness > high.fitness
+    with pytest.raises(ValueError, match="enthalpy is nan"):
+        Candidate("a", bulk("Si"), "strain", enthalpy=float("nan"))

@@ -1,0 +1,124 @@
+"""Conformance of every kind of operator."""
+
+from collections import Counter
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from ase import Atoms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aga.search import operators, seeds
+from aga.search.operators.cut_and_splice import _repaired
+from aga.search.operators.permute import Permute
+from aga.search.operators.strain import Strain
+from aga.search.space import Space
+
+KINDS = operators.kinds()
+COMPOSITIONS = ({"Si": 8}, {"O": 4, "Ti": 2}, {"Au": 3, "Cu": 5})
+
+
+@lru_cache
+def parents_of(index: int) -> tuple[Space, list[Atoms]]:
+    space = Space(COMPOSITIONS[index])
+    return space, seeds.many(space, 6, np.random.default_rng(index))
+
+
+def case(kind: str, index: int, seed: int):
+    operator = KINDS[kind]()
+    space, pool = parents_of(index)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(pool), operator.parents, replace=False)
+    return operator, [pool[place] for place in chosen], space, rng
+
+
+def test_the_kinds_of_the_folder_are_found():
+    assert {"cut_and_splice", "permute", "rattle", "strain", "symmetric_random"} <= KINDS.keys()
+    assert operators.build({"kind": "strain", "strain": 0.2}) == Strain(strain=0.2)
+    with pytest.raises(ValueError, match="did you mean 'strain'"):
+        operators.build({"kind": "strein"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None)
+@given(index=st.integers(0, 2), seed=st.integers(0, 2**32 - 1))
+def test_children_are_feasible_and_parents_untouched(kind, index, seed):
+    operator, parents, space, rng = case(kind, index, seed)
+    before = [(one.positions.copy(), one.cell.array.copy(), one.numbers.copy()) for one in parents]
+    child = operator.propose(parents, space, rng)
+    for one, (positions, cell, numbers) in zip(parents, before, strict=True):
+        assert (one.positions == positions).all()
+        assert (one.cell.array == cell).all()
+        assert (one.numbers == numbers).all()
+    if child is None:
+        return
+    assert Counter(child.symbols) == Counter(space.composition)
+    assert not space.proposable(child)
+    assert child.calc is None
+    assert all(child is not parent for parent in parents)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_most_proposals_succeed_and_the_rng_alone_decides(kind):
+    children = []
+    for seed in range(12):
+        operator, parents, space, rng = case(kind, 1, seed)
+        again = case(kind, 1, seed)
+        child = operator.propose(parents, space, rng)
+        other = again[0].propose(again[1], space, again[3])
+        assert (child is None) == (other is None)
+        if child is not None:
+            assert (child.positions == other.positions).all()
+            children.append(child)
+    assert len(children) >= 8
+    assert len({child.positions.tobytes() for child in children}) == len(children)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_number_of_parents_is_refused(kind):
+    operator, parents, space, rng = case(kind, 0, 0)
+    with pytest.raises(ValueError, match="parents, got"):
+        operator.propose([*parents, parents_of(0)[1][0]], space, rng)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_are_frozen_and_strict(kind):
+    with pytest.raises(ValueError, match="frozen"):
+        KINDS[kind]().tries = 3
+    with pytest.raises(ValueError, match="Extra inputs"):
+        KINDS[kind](nonsense=1)
+
+
+def test_permute_needs_unlike_atoms():
+    space, pool = parents_of(0)
+    assert not Permute().applicable(space)
+    assert Permute().propose(pool[:1], space, np.random.default_rng(0)) is None
+    assert Permute().applicable(parents_of(1)[0])
+
+
+def test_permute_exchanges_up_to_three_pairs():
+    space, pool = parents_of(2)
+    operator = Permute(rattle_a=0.0)
+    changed = set()
+    for seed in range(20):
+        raw = operator.vary([pool[0].copy()], space, np.random.default_rng(seed))
+        changed.add(int((raw.numbers != pool[0].numbers).sum()))
+    assert changed == {2, 4, 6}
+
+
+def test_cut_and_splice_mixes_the_volumes_of_its_parents():
+    for seed in range(6):
+        operator, parents, space, rng = case("cut_and_splice", 1, seed)
+        child = operator.propose(parents, space, rng)
+        volumes = sorted(one.get_volume() for one in parents)
+        assert volumes[0] * 0.999 <= child.get_volume() <= volumes[1] * 1.001
+
+
+def test_cut_and_splice_repairs_the_composition_at_the_cut():
+    numbers = np.array([8, 8, 8, 22, 22, 22])
+    inside = np.array([True, True, True, False, False, True])
+    depth = np.array([0.3, 0.1, 0.2, 0.2, 0.1, 0.05])
+    # one O too many: the one nearest to a cut leaves; one Ti missing: the nearest joins
+    chosen = _repaired(numbers, inside, depth, Space({"O": 2, "Ti": 2}))
+    assert sorted(chosen.tolist()) == [0, 2, 4, 5]

@@ -1,0 +1,68 @@
+"""Random symmetric crystals and separation."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from aga.search import seeds
+from aga.search.space import Space
+from aga.search.symmetry import spacegroup
+
+SPACES = [{"Si": 8}, {"O": 8, "Ti": 4}, {"Cu": 8, "Au": 8}]
+
+
+@pytest.mark.parametrize("composition", SPACES, ids="".join)
+def test_crystals_are_proposable_and_of_a_sensible_volume(composition):
+    space = Space(composition)
+    for atoms in seeds.many(space, 8, np.random.default_rng(0)):
+        assert not space.proposable(atoms)
+        assert 0.84 < atoms.get_volume() / len(atoms) / space.volume_per_atom < 1.26
+
+
+def test_the_rng_alone_decides():
+    space = Space({"O": 4, "Ti": 2})
+    np.random.default_rng().random()
+    first, second = (seeds.many(space, 5, np.random.default_rng(7)) for _ in range(2))
+    other = seeds.many(space, 5, np.random.default_rng(8))
+    assert all((a.positions == b.positions).all() for a, b in zip(first, second, strict=True))
+    assert any(not np.array_equal(a.cell, b.cell) for a, b in zip(first, other, strict=True))
+
+
+def test_global_random_states_are_left_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    seeds.many(Space({"Si": 4}), 3, np.random.default_rng(1))
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_the_asked_space_group_is_there_after_separation():
+    space = Space({"Si": 8}, spacegroups=(227, 62))
+    found = {spacegroup(atoms, 0.01) for atoms in seeds.many(space, 6, np.random.default_rng(3))}
+    assert "P1 (1)" not in found
+
+
+def test_an_impossible_space_says_what_failed():
+    space = Space({"Si": 8}, volume_per_atom=3.0)
+    with pytest.raises(ValueError, match=r"none in 5 tries \(.*larger volume_per_atom"):
+        seeds.random_crystal(space, np.random.default_rng(0), tries=5)
+
+
+def test_separate_parts_close_atoms_at_fixed_cell():
+    space = Space({"Si": 4})
+    atoms = Atoms("Si4", positions=np.zeros((4, 3)), cell=[4.6, 4.5, 4.4], pbc=True)
+    atoms.positions += np.array([[0, 0, 0], [0.6, 0, 0], [0.2, 0.7, 0], [0, 0.3, 0.8]])
+    before = atoms.positions.copy()
+    apart = seeds.separate(atoms, space)
+    assert (atoms.positions == before).all()
+    assert (apart.cell.array == atoms.cell.array).all()
+    distances = apart.get_all_distances(mic=True)[np.triu_indices(4, 1)]
+    assert distances.min() > 0.98 * 0.9 * 2 * 1.11
+
+
+def test_separate_parts_atoms_on_one_place():
+    atoms = Atoms("Si2", positions=np.zeros((2, 3)), cell=[5, 5, 5], pbc=True)
+    assert seeds.separate(atoms, Space({"Si": 2})).get_distance(0, 1, mic=True) > 1.9
+
+
+def test_separate_leaves_a_good_structure_as_it_is():
+    atoms = Atoms("Si2", positions=[[0, 0, 0], [2.5, 2.5, 2.5]], cell=[5, 5, 5], pbc=True)
+    assert seeds.separate(atoms, Space({"Si": 2})).positions == pytest.approx(atoms.positions)

@@ -1,0 +1,175 @@
+"""Fingerprints, the exact matcher, and symmetry."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, make_supercell
+from ase.spacegroup import crystal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aga.search.similarity import DUPLICATE, KnownSet, distance, fingerprint, near, same
+from aga.search.symmetry import primitive, spacegroup, symmetrise
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def rutile() -> Atoms:
+    return crystal(
+        ["Ti", "O"],
+        [(0, 0, 0), (0.305, 0.305, 0)],
+        spacegroup=136,
+        cellpar=[4.594, 4.594, 2.959, 90, 90, 90],
+    )
+
+
+def lonsdaleite() -> Atoms:
+    z = 0.0625
+    return Atoms(
+        "Si4",
+        scaled_positions=[
+            [1 / 3, 2 / 3, z],
+            [2 / 3, 1 / 3, z + 0.5],
+            [2 / 3, 1 / 3, -z],
+            [1 / 3, 2 / 3, 0.5 - z],
+        ],
+        cell=[3.84, 3.84, 6.27, 90, 90, 120],
+        pbc=True,
+    )
+
+
+def ordering(name: str) -> Atoms:
+    """Cu4Au4-like orderings on fcc, 32 atoms."""
+    atoms = bulk("Cu", "fcc", a=3.88, cubic=True).repeat(2)
+    x, y, z = np.round(atoms.positions / 1.94).astype(int).T
+    gold = {
+        "L1_0": z % 2 == 0,
+        "L1_1": ((x + y + z) // 2) % 2 == 0,
+        "A2B2": (z // 2) % 2 == 0,
+        "CH40": (x + 2 * (z // 2)) % 4 < 2,
+    }[name]
+    atoms.numbers = np.where(gold, 79, 29)
+    return atoms
+
+
+def disordered(seed: int) -> Atoms:
+    rng = np.random.default_rng(seed)
+    cell = np.diag(rng.uniform(3.5, 5.0, 3)) + rng.normal(0, 0.4, (3, 3))
+    n = int(rng.integers(1, 7))
+    return Atoms(
+        rng.choice(["Ti", "O", "N"], n).tolist(),
+        scaled_positions=rng.random((n, 3)),
+        cell=cell,
+        pbc=True,
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_fingerprint_sees_the_crystal_alone(seed):
+    """Rotation, translation, order of atoms, another cell and a supercell change nothing."""
+    atoms = disordered(seed)
+    rng = np.random.default_rng(seed)
+    reference = fingerprint(atoms)
+
+    turned = atoms.copy()
+    turned.rotate(float(rng.uniform(0, 360)), rng.normal(size=3), rotate_cell=True)
+    moved = atoms.copy()
+    moved.positions += rng.normal(size=3)
+    moved.wrap()
+    mixed = atoms[rng.permutation(len(atoms))]
+    sheared = atoms.copy()
+    lower = np.tril(rng.integers(-2, 3, (3, 3)), -1) + np.eye(3)
+    upper = np.triu(rng.integers(-1, 2, (3, 3)), 1) + np.eye(3)
+    sheared.set_cell(lower @ upper @ atoms.cell.array)
+    doubled = make_supercell(atoms, [[2, 0, 0], [1, 1, 0], [0, 0, 1]])
+    for other in (turned, moved, mixed, sheared, doubled):
+        assert fingerprint(other) == pytest.approx(reference, abs=1e-8)
+
+
+def test_small_changes_stay_below_the_limit_and_other_crystals_above():
+    orders = {name: ordering(name) for name in ("L1_0", "L1_1", "A2B2", "CH40")}
+    prints = {name: fingerprint(atoms) for name, atoms in orders.items()}
+    for name, atoms in {**orders, "rutile": rutile(), "Si": bulk("Si")}.items():
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell.array * 1.005, scale_atoms=True)
+        rattled = atoms.repeat(2) if len(atoms) < 8 else atoms.copy()
+        rattled.rattle(0.05, rng=np.random.default_rng(1))
+        for other in (strained, rattled):
+            assert distance(fingerprint(atoms), fingerprint(other)) < 0.6 * DUPLICATE, name
+    names = sorted(prints)
+    apart = [distance(prints[a], prints[b]) for a in names for b in names if a < b]
+    assert min(apart) > 3 * DUPLICATE
+    a = 3.61 / 2**0.5
+    fcc, hcp = bulk("Cu", "fcc", a=3.61), bulk("Cu", "hcp", a=a, c=a * (8 / 3) ** 0.5)
+    assert distance(fingerprint(fcc), fingerprint(hcp)) > 3 * DUPLICATE
+    silicon = bulk("Si", "diamond", a=5.43)
+    assert distance(fingerprint(silicon), fingerprint(lonsdaleite())) > 2 * DUPLICATE
+
+
+def test_distance_refuses_other_elements():
+    with pytest.raises(ValueError, match="same elements"):
+        distance(fingerprint(rutile()), fingerprint(bulk("Si")))
+
+
+def test_same_looks_through_cells_and_noise():
+    silicon = bulk("Si", "diamond", a=5.43)
+    noisy = silicon.repeat(2)
+    noisy.rattle(0.05, rng=np.random.default_rng(0))
+    assert same(silicon, noisy)
+    assert not same(silicon, lonsdaleite())
+    strained = silicon.copy()
+    strained.set_cell(silicon.cell.array * 1.012, scale_atoms=True)
+    assert not same(silicon, strained)  # volumes 3.6 % apart
+    assert not same(silicon, bulk("Ge", "diamond", a=5.43))
+    assert not same(ordering("L1_0"), ordering("L1_1"))
+
+
+def test_near_needs_both_fingerprint_and_matcher():
+    atoms = rutile()
+    moved = atoms.copy()
+    moved.rattle(0.04, rng=np.random.default_rng(0))
+    assert near(atoms, fingerprint(atoms), moved, fingerprint(moved))
+    far = atoms.copy()
+    far.rattle(0.2, rng=np.random.default_rng(0))
+    assert not near(atoms, fingerprint(atoms), far, fingerprint(far))
+
+
+def test_known_set_finds_the_nearest_first():
+    prints = [fingerprint(ordering(name)) for name in ("L1_0", "L1_1", "CH40")]
+    known = KnownSet(prints[:2])
+    assert len(known) == 2
+    assert not known.has(prints[2])
+    known.add(prints[2])
+    assert known.has(prints[2])
+    assert known.within(prints[2], 0.12) == [2, 1]
+    assert KnownSet().within(prints[0]) == []
+
+
+def test_symmetrise_restores_the_space_group_and_keeps_the_atoms():
+    for atoms, name in ((rutile(), "136"), (ordering("CH40"), "131"), (lonsdaleite(), "194")):
+        noisy = atoms.copy()
+        noisy.rattle(0.01, rng=np.random.default_rng(2))
+        shear = np.eye(3) + 0.002 * np.random.default_rng(3).normal(size=(3, 3))
+        noisy.set_cell(noisy.cell.array @ shear, scale_atoms=True)
+        assert spacegroup(noisy, 1e-4) == "P1 (1)"
+        exact = symmetrise(noisy, 0.15)
+        assert f"({name})" in spacegroup(exact, 1e-5)
+        assert (exact.numbers == noisy.numbers).all()
+        offset = exact.get_scaled_positions() - noisy.get_scaled_positions()
+        assert np.abs((offset - np.round(offset)) @ exact.cell.array).max() < 0.1
+        assert exact.cell.cellpar() == pytest.approx(noisy.cell.cellpar(), rel=0.02)
+
+
+def test_symmetrise_finds_nothing_in_disorder():
+    rng = np.random.default_rng(0)
+    cell = np.diag([4.0, 4.7, 5.3]) + rng.normal(0, 0.3, (3, 3))
+    atoms = Atoms("TiO3", scaled_positions=rng.random((4, 3)), cell=cell, pbc=True)
+    assert symmetrise(atoms, 0.01) is None
+
+
+def test_symmetry_of_coinciding_atoms_is_nothing_not_an_error():
+    broken = Atoms("Si2", positions=np.zeros((2, 3)), cell=[3, 3, 3], pbc=True)
+    assert spacegroup(broken) == "P1 (1)"
+    assert symmetrise(broken) is None
+    assert primitive(broken, 0.1) is broken
