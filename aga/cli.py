@@ -102,7 +102,12 @@ def run(
         raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
     from aga.campaign.run import start
 
-    raise typer.Exit(start(config, run_dir or Path("runs") / config.name))
+    folder = run_dir or Path("runs") / config.name
+    code = start(config, folder)
+    from aga.report.finish import finish
+
+    finish(folder)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -137,6 +142,7 @@ def export(
     from aga.report.export import export as write
 
     write(directory, form.value, out)
+    typer.echo(f"{directory}: written as {form.value} to {out}", err=True)
 
 
 @app.command()

@@ -175,8 +175,16 @@ class Ensemble:
         return torch.scatter_reduce(zero, 0, batch.system, worst, "amax")
 
     def save(self, folder: Path) -> None:
-        """Write ``ensemble.json`` and ``weights.pt`` into a new folder, all or nothing."""
+        """Write ``ensemble.json`` and ``weights.pt`` into a new folder, all or nothing.
+
+        Raises:
+            FileExistsError: the folder holds an ensemble already.
+        """
         folder = Path(folder)
+        if (folder / "ensemble.json").exists():
+            raise FileExistsError(
+                f"{folder} holds an ensemble already; save into a new folder, or remove it first"
+            )
         made = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
@@ -191,6 +199,8 @@ class Ensemble:
         }
         (made / "ensemble.json").write_text(json.dumps(about, indent=1))
         torch.save(self._state(), made / "weights.pt")
+        for path in (*made.iterdir(), made):
+            _flush(path)
         made.replace(folder)
 
     def _state(self) -> dict[str, Tensor]:
@@ -244,6 +254,15 @@ class Ensemble:
             engine=about["engine"],
             facts=about["facts"],
         )
+
+
+def _flush(path: Path) -> None:
+    """Have a file or folder on the disk before it gets its final name."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _networks(spec: EnsembleSpec, state: dict[str, Tensor]) -> Networks:

@@ -106,12 +106,8 @@ def solve(
         goals: right sides by member and structure instead of the equations' own.
     """
     share = weights / weights.sum(dim=1, keepdim=True)
-    matrices = torch.stack([r.design.T @ r.design for r in equations])
-    left = torch.einsum("kf,fab->kab", share, matrices)
-    if goals is None:
-        vectors = torch.stack([r.design.T @ r.goal for r in equations])
-        right = share @ vectors
-    else:
+    left, right = _normal_equations(equations, share)
+    if goals is not None:
         right = torch.stack(
             [
                 sum(
@@ -121,10 +117,22 @@ def solve(
                 for mine, own in zip(share, goals, strict=True)
             ]
         )
+    solution: Tensor = torch.linalg.solve(left + _penalty(left, ridge, n_elements), right)
+    return solution
+
+
+def _normal_equations(equations: Sequence[Rows], share: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sums of X^T X (K, C, C) and X^T y (K, C) over the structures."""
+    matrices = torch.stack([r.design.T @ r.design for r in equations])
+    vectors = torch.stack([r.design.T @ r.goal for r in equations])
+    return torch.einsum("kf,fab->kab", share, matrices), share @ vectors
+
+
+def _penalty(left: Tensor, ridge: float, n_elements: int) -> Tensor:
+    """The ridge as a matrix (C, C)."""
     penalty = left.new_full((left.shape[-1],), ridge)
     penalty[-n_elements:] *= CONSTANT_RIDGE
-    solution: Tensor = torch.linalg.solve(left + torch.diag(penalty), right)
-    return solution
+    return torch.diag(penalty)
 
 
 def reference_energies(counts: Tensor, energies: Tensor, weights: Tensor) -> Tensor:

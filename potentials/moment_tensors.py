@@ -10,14 +10,21 @@ from math import factorial
 import torch
 from torch import Tensor
 
+#: half width of a radial function in units of the distance between their centres
+OVERLAP = 3.5
 
-def chebyshev(distance: Tensor, cutoff: float, count: int) -> Tensor:
-    """T_0..T_{count-1} of 1 - 2 r/rc, shifted to vanish with the envelope (P, count)."""
-    x = 1.0 - 2.0 * distance / cutoff
-    terms = [torch.ones_like(x), x]
-    for _ in range(count - 2):
-        terms.append(2.0 * x * terms[-1] - terms[-2])
-    return torch.stack(terms[:count], dim=1)
+
+def shells(distance: Tensor, cutoff: float, count: int) -> Tensor:
+    """Smooth local functions (1 - ((r - c)/w)^2)^3 on evenly spaced centres c (P, count).
+
+    Local, because a fit must not have leverage where no data are: polynomials over the whole range
+    (Chebyshev, say) fit the same labels and fall off a cliff at distances shorter than any
+    labelled one, which is where a relaxation then goes.
+    """
+    gap = cutoff / (count + 1)
+    centres = gap * torch.arange(1, count + 1, dtype=distance.dtype, device=distance.device)
+    inside = 1.0 - ((distance[:, None] - centres) / (OVERLAP * gap)) ** 2
+    return inside.clamp(min=0.0) ** 3
 
 
 def moments(local: Tensor, directions: Tensor, slot: Tensor, n_slots: int) -> Tensor:

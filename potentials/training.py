@@ -11,7 +11,14 @@ from torch import Tensor
 
 from potentials.ensemble import Ensemble
 from potentials.features import Features, features, values_only
-from potentials.linear import Rows, Targets, reference_energies, row_scale, rows, solve
+from potentials.linear import (
+    Rows,
+    Targets,
+    reference_energies,
+    row_scale,
+    rows,
+    solve,
+)
 from potentials.loss import label_weights
 from potentials.network import Networks
 from potentials.residual import Residual, held_out, train_networks

@@ -107,7 +107,7 @@ def quick_spec(**changes: object) -> EnsembleSpec:
             "kind": "moments",
             "cutoff": 4.5,
             "radial": 5,
-            "widths": (0.1, 0.5),
+            "powers": (2.0, 6.0),
             "degree": 3,
         },
         "members": 3,
@@ -133,7 +133,7 @@ def rotations(draw: st.DrawFn) -> np.ndarray:
     rng = np.random.default_rng(draw(st.integers(0, 2**31 - 1)))
     matrix, upper = np.linalg.qr(rng.normal(size=(3, 3)))
     matrix = matrix * np.sign(np.diag(upper))
-    return matrix * np.linalg.det(matrix)
+    return np.asarray(matrix * np.linalg.det(matrix), dtype=np.float64)
 
 
 @st.composite

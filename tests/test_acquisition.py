@@ -154,7 +154,7 @@ def test_one_twin_of_the_best_unrelaxed_label_per_call(unrelaxed):
 
 
 def test_an_unrelaxed_label_does_not_block_its_minimum():
-    rule = LowerConfidenceBound()
+    rule = LowerConfidenceBound(explore=0.0)
     labels = [known(0, 0.0), known(1, 0.05, fmax=0.2), known(2, 0.06, fmax=0.2)]
     rows = [twin(1, 0.03, name="t1"), twin(2, 0.03, name="t2")]
     assert ids(rule.choose(rows, labels, [], 4)) == ["t1", "t2"]
@@ -195,3 +195,22 @@ def test_a_fitness_is_absent_or_a_number():
     assert low.fitness > high.fitness
     with pytest.raises(ValueError, match="enthalpy is nan"):
         Candidate("a", bulk("Si"), "strain", enthalpy=float("nan"))
+
+
+def test_a_share_of_the_labels_goes_to_what_is_least_like_anything_labelled():
+    """Lowest first would never look at a structure that the potential places too high."""
+    alike = [twin(0, -0.01 * i, amplitude=0.2, name=f"a{i}") for i in range(3)]
+    odd = candidate(2, 0.2)
+    labels = [known(0, 0.0)]
+    plain = LowerConfidenceBound(explore=0.0).choose([*alike, odd], labels, [], 1)
+    assert "c02" not in ids(plain)
+    half = LowerConfidenceBound(explore=0.5).choose([*alike, odd], labels, [], 1)
+    assert ids(half) == ["c02"]
+
+
+def test_exploration_keeps_its_share_over_calls():
+    rule = LowerConfidenceBound(explore=0.25)
+    turns = [rule._explores(asked) for asked in range(40)]
+    assert sum(turns) == 10
+    assert all(sum(turns[i : i + 4]) == 1 for i in range(0, 40, 4))
+    assert not any(LowerConfidenceBound(explore=0.0)._explores(asked) for asked in range(40))

@@ -80,12 +80,14 @@ def test_a_missing_engine(command, campaign, capsys, monkeypatch):
 
 
 def test_run_hands_over_configuration_and_folder(campaign, tmp_path, room):
-    started = []
+    started, finished = [], []
     room("aga.campaign.run", start=lambda config, folder: started.append((config, folder)) or 7)
+    room("aga.report.finish", finish=finished.append)
     assert aga("run", campaign, "--run-dir", tmp_path / "here") == 7
     assert aga("run", campaign) == 7
     assert [config.name for config, _ in started] == ["trial", "trial"]
     assert [str(folder) for _, folder in started] == [str(tmp_path / "here"), "runs/trial"]
+    assert finished == [folder for _, folder in started]
 
 
 def test_run_refuses_before_anything_is_made(campaign, tmp_path):

@@ -9,4 +9,4 @@ STEP = 1e-4
 #: central differences of that step against a derivative, relative to the largest component
 DIFFERENCE = 1e-5
 #: two minimisers that stop at a small largest force: energy [eV/atom]
-SAME_MINIMUM = 1e-4
+SAME_MINIMUM = 1e-5

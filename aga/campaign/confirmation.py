@@ -9,10 +9,19 @@ from ase.units import GPa
 from aga.campaign.state import Decision, Group, Record, State, label_references
 from aga.search.candidate import Candidate
 
+#: single points that a relaxation by the engine itself may take
+ENGINE_POINTS = 30
+
 
 def due(state: State) -> list[Decision]:
     """The next step for every structure to confirm; the end when there is none left."""
-    steps = [step for group in targets(state) if (step := _next(state, group)) is not None]
+    left = state.config.budget.labels - state.asked
+    steps = []
+    for group in targets(state):
+        step = _next(state, group, left)
+        if step is not None:
+            steps.append(step)
+            left -= _price(step)
     if steps or state.outstanding():
         return steps
     return [Decision("finish", {"reason": _verdict(state), "failed": not state.groups})]
@@ -41,23 +50,26 @@ def chain(state: State, group: Group) -> list[Record]:
     return [record for record in state.records if record.inputs.get("chain") == group.id]
 
 
-def _next(state: State, group: Group) -> Decision | None:
+def _price(step: Decision) -> int:
+    """Single points of a step at most."""
+    return int({"label": 1, "relax": step.inputs.get("points", 0)}.get(step.kind, 0))
+
+
+def _next(state: State, group: Group, left: int) -> Decision | None:
     """One more step for a structure, or None: confirmed, under way, given up or unaffordable."""
     steps = chain(state, group)
     if state.confirmed(group) is not None or any(r.progress == "queued" for r in steps):
         return None
-    if len(state.of_kind("label")) >= state.config.budget.labels:
-        return None
-    if any(record.kind == "relax" for record in steps):
+    if left < 1 or any(r.kind == "relax" and r.ordinal >= state.resumed for r in steps):
         return None
     if steps and steps[-1].kind == "polish" and steps[-1].progress == "done":
         candidate = state.polished[group.id][-1]
         if not _labelled_already(state, candidate):
-            return _label(state, group, candidate)
+            return _label(group, candidate)
     rounds = sum(record.kind == "polish" for record in steps)
     if rounds < state.config.confirm.surrogate_steps and not _stalled(state, steps):
         return _polish(state, group, steps, rounds)
-    return _relax(state, group)
+    return _relax(state, group, left)
 
 
 def _labelled_already(state: State, candidate: Candidate) -> bool:
@@ -87,12 +99,12 @@ def _distance(state: State, fmax: float, stress_error: float | None) -> float:
     return max(fmax / limits.fmax_ev_per_a, stress)
 
 
-def _label(state: State, group: Group, candidate: Candidate) -> Decision:
-    raw = None if candidate.spread is None else candidate.spread / state.models[-1].calibration
+def _label(group: Group, candidate: Candidate) -> Decision:
     inputs = {
         "candidate": candidate.to_dict(),
         "purpose": "confirm",
-        "raw_spread": raw,
+        # its spread is that of the sharp fit and says nothing about the campaign's ensemble
+        "raw_spread": None,
         "chain": group.id,
     }
     return Decision("label", inputs)
@@ -121,7 +133,13 @@ def _symmetry_costs(state: State, group: Group, steps: list[Record]) -> bool:
     return bool(labels) and min(labels) > group.best.enthalpy + 1e-3
 
 
-def _relax(state: State, group: Group) -> Decision:
+def _relax(state: State, group: Group, left: int) -> Decision:
     best = group.best
     key = next(one.key for one in state.labelled if one.known.id == best.id)
-    return Decision("relax", {"chain": group.id, "target": [best.id, key], "purpose": "confirm"})
+    inputs = {
+        "chain": group.id,
+        "target": [best.id, key],
+        "purpose": "confirm",
+        "points": min(ENGINE_POINTS, left),
+    }
+    return Decision("relax", inputs)

@@ -14,6 +14,7 @@ from calculators.task import POOLS, Outcome, Task
 TICK = 1.0
 
 Watch = Callable[[State, Pools, list[Record]], None]
+Held = dict[int, tuple[Task, Outcome]]
 
 
 class StuckError(RuntimeError):
@@ -33,34 +34,45 @@ def run(store: Store, pools: Pools, watch: Watch) -> State:
         watch: told of the state after every turn, with the records that were closed in it.
     """
     slots = {pool: pools.slots(pool) for pool in POOLS}
+    held: Held = {}
     while not (state := store.state()).finished:
         new = store.plan(policy.due(state, slots), partial(tasks.task_key, state.config))
-        submit(state, pools)
+        submit(state, pools, held)
         if not new and not pools.in_flight():
             raise StuckError(state)
         notes = [record for record in new if record.progress == "done"]
-        watch(state, pools, notes + collect(store, pools))
+        watch(state, pools, notes + collect(store, pools, held))
     return state
 
 
-def submit(state: State, pools: Pools) -> None:
+def submit(state: State, pools: Pools, held: Held) -> None:
     """Hand over queued tasks as long as their pools take them; nothing twice."""
-    flying = pools.in_flight()
+    flying = {*pools.in_flight(), *held}
     for record in state.outstanding():
         task = Task(record.ordinal, record.kind, record.key, record.inputs)
         if record.ordinal not in flying and pools.free(task.pool):
             pools.submit(task)
 
 
-def collect(store: Store, pools: Pools) -> list[Record]:
-    """Record what has come back."""
+def collect(store: Store, pools: Pools, held: Held) -> list[Record]:
+    """Record what has come back; what must wait for its turn is held."""
     state = store.state()
+    held.update({task.ordinal: (task, outcome) for task, outcome in pools.completed(TICK)})
     closed = []
-    for task, outcome in pools.completed(timeout=TICK):
-        if store.record(task.ordinal, complete(store.run_dir, task.kind, task.key, outcome)):
-            closed.append(state.records[task.ordinal])
-            after(store.run_dir, task)
+    while (ordinal := _turn(state, held)) is not None:
+        task, outcome = held.pop(ordinal)
+        if store.record(ordinal, complete(store.run_dir, task.kind, task.key, outcome)):
+            closed.append(state.records[ordinal])
+            after(store.run_dir, task.kind, task.key)
     return closed
+
+
+def _turn(state: State, held: Held) -> int | None:
+    """The next outcome to record: without overlap, arrival must not order the history."""
+    if state.config.overlap:
+        return min(held, default=None)
+    first = next((record.ordinal for record in state.outstanding()), None)
+    return first if first in held else None
 
 
 def complete(run_dir: Path, kind: str, key: str, outcome: Outcome) -> Outcome:
@@ -80,16 +92,19 @@ def adopt(store: Store) -> list[Record]:
     adopted = []
     for record in state.outstanding():
         found = tasks.published(store.run_dir, record.kind, record.key)
+        if found is None and not state.config.overlap:
+            break  # those behind it are found in their turn
         if found is not None and store.record(record.ordinal, {**found, "meta": {}}):
             adopted.append(record)
+            after(store.run_dir, record.kind, record.key)
     return adopted
 
 
-def after(run_dir: Path, task: Task) -> None:
+def after(run_dir: Path, kind: str, key: str) -> None:
     """Let ``models/latest`` name the newest ensemble."""
-    if task.kind != "train" or not (tasks.models(run_dir) / task.key).is_dir():
+    if kind != "train" or not (tasks.models(run_dir) / key).is_dir():
         return
     link = tasks.models(run_dir) / ".latest"
     link.unlink(missing_ok=True)
-    link.symlink_to(task.key)
+    link.symlink_to(key)
     link.replace(tasks.models(run_dir) / "latest")

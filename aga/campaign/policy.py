@@ -21,7 +21,7 @@ DRY_GENERATIONS = 3
 #: share of the first labels that must be there before the first training may begin
 FIRST_SHARE = 0.75
 #: predictions that the calibration looks back on
-CALIBRATION_LABELS = 60
+CALIBRATION_LABELS = 24
 #: structures this close to the best say what volume to search at [eV/atom]
 VOLUME_WINDOW = 0.15
 
@@ -35,14 +35,14 @@ def due(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     """
     if state.finished:
         return []
-    if not state.of_kind("seed"):
-        return [_seed(state)]
     if trouble := _trouble(state):
         return [Decision("finish", {"reason": trouble, "failed": True})]
-    if state.search_over:
-        return confirmation.due(state)
     if state.outstanding() and not state.config.overlap:
         return []
+    if state.search_over:
+        return confirmation.due(state)
+    if all(seed.progress == "failed" for seed in state.of_kind("seed")):
+        return [_seed(state)]
     if reason := why_stop(state):
         return [Decision("stop_search", {"reason": reason})]
     return _search(state, slots)
@@ -52,11 +52,9 @@ def _search(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     """One of label, train, evolve in strict order, or all that can overlap."""
     if first := _first_labels(state):
         return first
-    steps = (_label(state, slots), _train(state, slots), _evolve(state, slots))
-    if state.config.overlap:
-        return [decision for step in steps for decision in step]
-    labels, train, evolve = steps
-    return train or labels or evolve
+    labels, train = _label(state, slots), _train(state, slots)
+    evolve = _evolve(state, busy=bool(labels or train))
+    return [*labels, *train, *evolve] if state.config.overlap else train or labels or evolve
 
 
 def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
@@ -67,34 +65,56 @@ def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
 
 
 def _seed(state: State) -> Decision:
-    count = state.config.search.initial_labels
-    return Decision("seed", {"count": count, "volume_per_atom": volume_guess(state)})
+    inputs = {
+        "count": state.config.search.initial_labels,
+        "volume_per_atom": volume_guess(state),
+        # the first to succeed also brings the user's structures and the pool for the descriptors
+        "first": not state.seeds,
+    }
+    return Decision("seed", inputs)
 
 
 def _trouble(state: State) -> str:
     """Why the campaign cannot go on, or an empty string."""
-    for record in state.records:
+    for record in state.since_resumed:
         if record.progress == "failed" and record.kind in ("seed", "evolve", "train"):
             failure = record.outcome["failure"]
             return f"{record.kind} (task {record.ordinal}) failed: {failure['reason']}"
-    seeds = state.of_kind("seed")
-    tried = [r for r in state.of_kind("label") if r.progress != "queued"]
-    if len(seeds) >= SEED_TRIES and not state.outstanding() and len(state.labelled) < 2:
-        reason = tried[0].outcome["failure"]["reason"] if tried else "no structures"
-        return f"none of the first {len(tried)} structures could be labelled: {reason}"
-    return ""
+    failed = state.failures
+    if not failed or _seed_tries(state) < SEED_TRIES or state.outstanding():
+        return ""
+    if len(state.labelled) > 1 or _unasked(state):
+        return ""
+    return (
+        f"{len(failed)} of the first {len(state.of_kind('label'))} structures could not be "
+        f"labelled: {failed[0].outcome['failure']['reason']}"
+    )
+
+
+def _seed_tries(state: State) -> int:
+    return sum(record.kind == "seed" for record in state.since_resumed)
+
+
+def _unasked(state: State) -> list[Candidate]:
+    """Structures to begin with that nobody has asked the engine for."""
+    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
+    return [seed for seed in state.seeds if seed.id not in asked]
 
 
 def _first_labels(state: State) -> list[Decision]:
     """The labels of random crystals that everything begins with."""
     if state.outstanding("seed"):
         return []
-    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
-    new = [_label_task(state, seed, "seed") for seed in state.seeds if seed.id not in asked]
-    if new or state.outstanding("label") or state.models:
+    affordable = _unasked(state)[: max(0, _labels_left(state))]
+    new = [_label_task(state, seed, "seed") for seed in affordable]
+    if new or state.outstanding("label"):
         return new
+    if state.models:
+        # the ensemble trusts none of what it proposes: show it more of the space
+        return [_seed(state)] if _dry(state) else []
     few = max(2, state.config.search.initial_labels // 2)
-    return [_seed(state)] if len(state.labelled) < few else []
+    again = len(state.labelled) < few and _seed_tries(state) < SEED_TRIES
+    return [_seed(state)] if again else []
 
 
 def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
@@ -107,8 +127,28 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
         waiting = len(state.outstanding("label", "relax"))
         room = min(room, slots["dft"] + 1 - waiting)
     room = min(room, _labels_left(state))
-    chosen = unlabelled(state, generation, room) if room > 0 else []
+    if room <= 0:
+        return []
+    if settled(state):
+        # what is left to ask is whether anything lies as low as the best
+        near = {candidate.id for candidate in _near_best(state, generation)}
+        offered = unlabelled(state, generation, len(generation.candidates))
+        chosen = [candidate for candidate in offered if candidate.id in near][:room]
+    else:
+        chosen = unlabelled(state, generation, room)
     return [_label_task(state, candidate, "search") for candidate in chosen]
+
+
+def settled(state: State) -> bool:
+    """Whether the best structure has been the same for as many labels as the stop rule asks."""
+    patience = state.config.stop.patience_labels
+    return bool(state.models) and len(state.labelled) - state.best_since >= patience
+
+
+def _near_best(state: State, generation: Generation) -> list[Candidate]:
+    """Candidates predicted within the stop rule's window of the best label."""
+    limit = state.ranking[0].best.enthalpy + state.config.stop.window_ev_per_atom
+    return [c for c in generation.candidates if c.enthalpy is not None and c.enthalpy <= limit]
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
@@ -148,7 +188,7 @@ def _train(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     """A training when enough labels are new."""
     if state.outstanding("train", "seed"):
         return []
-    have = len(state.labelled)
+    have = state.distinct_labels
     waiting = len(state.outstanding("label"))
     if not state.models:
         share = FIRST_SHARE if state.config.overlap else 1.0
@@ -170,20 +210,20 @@ def _train_inputs(state: State) -> dict[str, Any]:
     return {
         "labels": label_references(state),
         "warm": state.models[-1].key if state.models else None,
-        "pool": state.of_kind("seed")[0].key,
+        "pool": next(seed.key for seed in state.of_kind("seed") if seed.progress == "done"),
         "calibration": pairs,
     }
 
 
-def _evolve(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
-    """The genetic algorithm on the newest model, or again where nothing is left to label."""
+def _evolve(state: State, *, busy: bool) -> list[Decision]:
+    """The genetic algorithm on the newest model, or again where nothing is left to do."""
     if not state.models or state.outstanding("evolve"):
         return []
     generation = current(state)
     newest = state.models[-1]
     stale = generation is None or generation.model != newest.key
-    idle = not state.outstanding("label", "train")
-    if not (stale or (idle and not _label(state, slots))):
+    idle = not busy and not state.outstanding("label", "train")
+    if not (stale or idle):
         return []
     carried = [] if generation is None else [c.id for c in generation.candidates]
     operators = state.config.search.operators
@@ -218,7 +258,7 @@ def volume_guess(state: State) -> float:
 def _labels_left(state: State) -> int:
     """Labels that the search may still ask for; the rest is kept for the confirmation."""
     budget = state.config.budget
-    return budget.labels - budget.confirm_reserve - len(state.of_kind("label"))
+    return budget.labels - budget.confirm_reserve - state.asked
 
 
 def why_stop(state: State) -> str:
@@ -233,16 +273,16 @@ def why_stop(state: State) -> str:
         return f"the time is used up ({budget.hours:g} h)"
     if _labels_left(state) <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
-    if _dry(state):
+    if _dry(state) and (settled(state) or _seed_tries(state) >= SEED_TRIES):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = current(state)
     if generation is None or state.outstanding("label", "train", "evolve"):
         return ""
-    if generation.model != state.models[-1].key or state.models[-1].labels < len(state.labelled):
+    if generation.model != state.models[-1].key or state.models[-1].labels < state.distinct_labels:
+        return ""
+    if not settled(state) or _open_questions(state, generation):
         return ""
     unchanged = len(state.labelled) - state.best_since
-    if unchanged < stop.patience_labels or _open_questions(state, generation):
-        return ""
     best = state.ranking[0].best
     return (
         f"the best structure ({best.enthalpy:.4f} eV/atom) has not changed for {unchanged} labels "
@@ -262,8 +302,7 @@ def _dry(state: State) -> bool:
 def _open_questions(state: State, generation: Generation) -> bool:
     """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
     stop = state.config.stop
-    limit = state.ranking[0].best.enthalpy + stop.window_ev_per_atom
-    near = [c for c in generation.candidates if c.enthalpy is not None and c.enthalpy <= limit]
+    near = _near_best(state, generation)
     offered = unlabelled(state, generation, len(generation.candidates))
     waiting = {candidate.id for candidate in offered}
     unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]

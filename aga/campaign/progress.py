@@ -1,19 +1,26 @@
-"""What a campaign tells while it runs: one JSON line per event, and one line for the reader."""
+"""What a campaign tells while it runs: one JSON line per event, and one line for the reader.
+
+In a terminal the reader's lines are the last rows of a live table (`aga.campaign.live`).
+"""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from aga.campaign.state import Labelled, Record, State
+from aga.campaign.live import Clocks, Live, view
+from aga.campaign.state import Group, Labelled, Record, State
 from aga.search.symmetry import spacegroup
 from calculators.pools import Pools
 
 LOG = "log.jsonl"
+#: tolerance for naming a space group, that of the search itself [Å]
+SYMPREC = 0.1
 
 
 class Progress:
-    """Writes ``log.jsonl`` in the run folder and plain lines to a stream.
+    """Writes ``log.jsonl`` in the run folder; to a terminal a live table, else plain lines.
 
     Args:
         run_dir: the run folder.
@@ -23,12 +30,19 @@ class Progress:
     def __init__(self, run_dir: Path, stream: TextIO) -> None:
         self._log = (run_dir / LOG).open("a", encoding="utf-8")
         self._stream = stream
+        self._live = Live(stream) if _can_draw(stream) else None
+        self._clocks = Clocks()
+        self._spacegroups: dict[str, str] = {}
         self._best = ""
 
     def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
         self._log.close()
 
     def __call__(self, state: State, pools: Pools, records: list[Record]) -> None:
@@ -41,18 +55,36 @@ class Progress:
             self._best = state.ranking[0].id + str(state.ranking[0].best.id)
             best = state.ranking[0].best
             self.say(
-                f"best so far: {spacegroup(best.atoms, 0.1)} {best.enthalpy:.4f} eV/atom, "
+                f"best so far: {self._spacegroup(state.ranking[0])} {best.enthalpy:.4f} eV/atom, "
                 f"largest force {best.fmax:.2f} eV/Å, after {len(state.labelled)} labels"
             )
+        if self._live is not None:
+            self._live.show(view(state, pools, self._clocks, self._spacegroup))
 
     def say(self, line: str) -> None:
         """One line for the reader, with the time of day."""
-        self._stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        stamped = f"{time.strftime('%H:%M:%S')} {line}"
+        if self._live is not None:
+            self._live.say(stamped)
+            return
+        self._stream.write(f"{stamped}\n")
         self._stream.flush()
+
+    def _spacegroup(self, group: Group) -> str:
+        """Of the lowest label; looked for once, because it takes milliseconds."""
+        best = group.best
+        if best.id not in self._spacegroups:
+            self._spacegroups[best.id] = spacegroup(best.atoms, SYMPREC)
+        return self._spacegroups[best.id]
 
     def _write(self, data: dict[str, Any]) -> None:
         self._log.write(json.dumps({"time": round(time.time(), 3), **data}) + "\n")
         self._log.flush()
+
+
+def _can_draw(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
 def event(record: Record, state: State) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
                     f"{run_dir}: going on with {len(state.labelled)} labels"
                     + (f", {len(adopted)} results taken up" if adopted else "")
                 )
-            if state.finished and old is not None and old != config:
+            if state.finished and (state.failed or old != config):
                 store.plan([Decision("resume", {})], partial(tasks.task_key, config))
             if not state.finished:
                 with Pools(config.cluster, partial(tasks.run, str(run_dir))) as pools:
@@ -83,7 +83,10 @@ def _polite() -> Iterator[None]:
     """Let SIGTERM end a campaign as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        # as SIGINT it waits where workers are half started or half ended; a shell may have had
+        # SIGINT ignored, because it started this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

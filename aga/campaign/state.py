@@ -3,7 +3,7 @@
 Nothing here looks at a clock, a file or a worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -145,6 +145,8 @@ class State:
     operators: dict[str, tuple[float, float]] = field(default_factory=dict)
     polished: dict[str, list[Candidate]] = field(default_factory=dict)
     best_since: int = 0
+    relaxation_points: int = 0
+    resumed: int = 0
     search_over: str = ""
     finished: str = ""
     failed: bool = False
@@ -174,7 +176,7 @@ class State:
     @property
     def ranking(self) -> list[Group]:
         """Distinct structures, lowest enthalpy first."""
-        return sorted(self.groups, key=lambda group: (group.best.enthalpy, group.id))
+        return _ranked(self.groups)
 
     def confirmed(self, group: Group) -> Known | None:
         """The member that confirms a structure by the campaign's own thresholds."""
@@ -185,6 +187,22 @@ class State:
     def oracle_calls(self) -> int:
         """Single points asked of the engine and answered, failures included."""
         return len(self.labelled) + len(self.failures)
+
+    @property
+    def asked(self) -> int:
+        """Single points that the budget has paid for, those that are not answered yet included."""
+        running = sum(record.inputs["points"] for record in self.outstanding("relax"))
+        return len(self.of_kind("label")) + self.relaxation_points + int(running)
+
+    @property
+    def distinct_labels(self) -> int:
+        """Labels that differ: the same geometry may have been asked for twice."""
+        return len({one.key for one in self.labelled})
+
+    @property
+    def since_resumed(self) -> list[Record]:
+        """Records since the user last started a campaign that had ended."""
+        return self.records[self.resumed :]
 
     @property
     def failures(self) -> list[Record]:
@@ -201,6 +219,7 @@ class State:
             self.failed = bool(record.inputs["failed"])
         elif record.kind == "resume":
             self.search_over, self.finished, self.failed = "", "", False
+            self.resumed = record.ordinal
 
     def close(self, ordinal: int, progress: Progress, outcome: dict[str, Any]) -> None:
         """Take in the outcome of a task."""
@@ -218,10 +237,21 @@ class State:
         self.generations.append(Generation(record.ordinal, record.key, model, candidates))
         self.operators = updated(self.operators, record.ok["record"])
 
-    def _take_label(self, record: Record) -> None:
-        asked = record.inputs["candidate"]
-        label = Label.from_dict(record.ok["label"])
-        self._add_label(record, Candidate.from_dict(asked), label, record.key)
+    def homes(self, ordinal: int, outcome: Mapping[str, Any]) -> list[str]:
+        """Ids of the groups that the labels of a finished task belong to, in their order.
+
+        Structures are compared here only, once per label: the answer is stored with the outcome,
+        so that a replay needs no comparison and cannot come out differently.
+        """
+        if "ok" not in outcome or self.records[ordinal].kind not in ("label", "relax"):
+            return []
+        groups = [Group(group.id, [*group.members]) for group in self.groups]
+        found = []
+        for candidate, label, _ in self._new_labels(self.records[ordinal], outcome["ok"]):
+            known = known_of(candidate, label, self.pressure)
+            found.append(_home(groups, known))
+            _put(groups, found[-1], known)
+        return found
 
     def _take_model(self, record: Record) -> None:
         labels = len(record.inputs["labels"])
@@ -231,12 +261,19 @@ class State:
         candidate = Candidate.from_dict(record.ok["candidate"])
         self.polished.setdefault(record.inputs["chain"], []).append(candidate)
 
-    def _take_relaxation(self, record: Record) -> None:
-        for data in record.ok["points"]:
-            candidate = Candidate.from_dict(data["candidate"])
-            self._add_label(record, candidate, Label.from_dict(data["label"]), data["key"])
+    def _take_labels(self, record: Record) -> None:
+        homes = record.outcome.get("groups") or self.homes(record.ordinal, record.outcome)
+        for (candidate, label, key), home in zip(
+            self._new_labels(record, record.ok), homes, strict=True
+        ):
+            known = self._add_label(record, candidate, label, key)
+            self.relaxation_points += record.kind == "relax"
+            before = self.ranking[0].id if self.groups else ""
+            _put(self.groups, home, known)
+            if self.ranking[0].id != before:
+                self.best_since = len(self.labelled)
 
-    def _add_label(self, record: Record, candidate: Candidate, label: Label, key: str) -> None:
+    def _add_label(self, record: Record, candidate: Candidate, label: Label, key: str) -> Known:
         known = known_of(candidate, label, self.pressure)
         raw = record.inputs.get("raw_spread")
         self.labelled.append(
@@ -252,27 +289,51 @@ class State:
                 ordinal=record.ordinal,
             )
         )
-        self._group(known)
+        return known
 
-    def _group(self, known: Known) -> None:
-        """Put a label with its like; note when another structure becomes the best."""
-        before = self.ranking[0].id if self.groups else ""
-        home = next((g for g in self.ranking if same(known.atoms, g.best.atoms)), None)
-        if home is None:
-            self.groups.append(Group(known.id, [known]))
-        else:
-            home.members.append(known)
-        if self.ranking[0].id != before:
-            self.best_since = len(self.labelled)
+    def _new_labels(
+        self, record: Record, ok: Mapping[str, Any]
+    ) -> list[tuple[Candidate, Label, str]]:
+        """Structure, label and content key of every single point that a task has added."""
+        if record.kind == "label":
+            asked = Candidate.from_dict(record.inputs["candidate"])
+            return [(asked, Label.from_dict(ok["label"]), record.key)]
+        # a relaxation that is tried again passes through the points of the first
+        have = {one.key for one in self.labelled}
+        return [
+            (Candidate.from_dict(data["candidate"]), Label.from_dict(data["label"]), data["key"])
+            for data in ok["points"]
+            if data["key"] not in have
+        ]
+
+
+def _ranked(groups: Sequence[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: (group.best.enthalpy, group.id))
+
+
+def _home(groups: Sequence[Group], known: Known) -> str:
+    """Id of the lowest group whose structure this is; its own id where there is none."""
+    like = (group for group in _ranked(groups) if same(known.atoms, group.best.atoms))
+    home = next(like, None)
+    return known.id if home is None else home.id
+
+
+def _put(groups: list[Group], home: str, known: Known) -> None:
+    """Add a label to the group of this id, which is made if it is not there."""
+    group = next((group for group in groups if group.id == home), None)
+    if group is None:
+        groups.append(Group(home, [known]))
+    else:
+        group.members.append(known)
 
 
 _TAKE = {
     "seed": State._take_seed,  # noqa: SLF001 - a table of this class's own methods
     "evolve": State._take_generation,  # noqa: SLF001
-    "label": State._take_label,  # noqa: SLF001
+    "label": State._take_labels,  # noqa: SLF001
     "train": State._take_model,  # noqa: SLF001
     "polish": State._take_polish,  # noqa: SLF001
-    "relax": State._take_relaxation,  # noqa: SLF001
+    "relax": State._take_labels,  # noqa: SLF001
 }
 
 
@@ -302,10 +363,18 @@ def replay(config: CampaignConfig, records: Sequence[Record]) -> State:
     """
     state = State(config)
     for record in records:
+        # notes are done when they are made: adding them is all there is to them
+        progress: Progress = "queued" if record.kind in _TAKE else "done"
         state.add(
-            Record(record.ordinal, record.kind, record.key, record.inputs, attempts=record.attempts)
+            Record(
+                record.ordinal,
+                record.kind,
+                record.key,
+                record.inputs,
+                progress,
+                attempts=record.attempts,
+            )
         )
-    # notes have no outcome: adding them is all there is to them
     closed = [r for r in records if r.progress != "queued" and r.outcome]
     for record in sorted(closed, key=lambda r: r.outcome["order"]):
         state.close(record.ordinal, record.progress, record.outcome)

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +56,21 @@ class Store:
     ) -> None:
         self.run_dir = run_dir
         path = run_dir / NAME
-        where = f"file:{path.absolute()}?mode=ro" if readonly else f"file:{path.absolute()}"
-        self._database = sqlite3.connect(where, uri=True, timeout=30.0, isolation_level=None)
+        self._readonly = readonly
+        self._database = _connected(path, readonly=readonly)
         if not readonly:
             journal = "delete" if _on_network(run_dir) else "wal"
             self._database.execute(f"pragma journal_mode={journal}")
             self._database.execute("pragma synchronous=full")
             self._database.executescript(_TABLES)
-        stored = self._meta("config")
+        stored = _meta(self._database, "config")
         if config is None and stored is None:
             raise ValueError(f"{path} holds no campaign")
         self.config = config or from_resolved(stored)
         if config is not None and not readonly:
             self._set_meta("config", resolved(config))
             self._set_meta("version", __version__)
-        self._used = float(self._meta("hours_used") or 0.0)
+        self._used = float(_meta(self._database, "hours_used") or 0.0)
         self._opened = time.monotonic()
         self._state = replay(self.config, list(self._rows()))
         self._order = 1 + max((r.outcome.get("order", 0) for r in self._state.records), default=0)
@@ -79,6 +79,8 @@ class Store:
         """Note the time used and let go of the file."""
         if self._database.in_transaction:
             self._database.rollback()
+        if not self._readonly:
+            self._set_meta("hours_used", self.state().hours_used)
         self._database.close()
 
     @staticmethod
@@ -86,12 +88,9 @@ class Store:
         """The settings a run folder was last started with, or None."""
         if not (run_dir / NAME).is_file():
             return None
-        try:
-            return Store(run_dir, readonly=True).config
-        except ValueError:
-            return None
-        except sqlite3.OperationalError:  # killed before the tables were there
-            return None
+        with closing(_connected(run_dir / NAME, readonly=True)) as database:
+            stored = _meta(database, "config")
+        return None if stored is None else from_resolved(stored)
 
     def state(self) -> State:
         """The campaign as it stands."""
@@ -145,7 +144,7 @@ class Store:
                 )
             record.attempts = attempts
             return False
-        full = {**outcome, "order": self._order}
+        full = {**outcome, "order": self._order, "groups": self._state.homes(ordinal, outcome)}
         progress: Progress = "done" if failure is None else "failed"
         with self._transaction():
             self._database.execute(
@@ -172,10 +171,6 @@ class Store:
                 ordinal, kind, key, json.loads(inputs), progress, json.loads(outcome), attempts
             )
 
-    def _meta(self, name: str) -> Any:
-        row = self._database.execute("select value from meta where name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
     def _set_meta(self, name: str, value: Any) -> None:
         self._database.execute("insert or replace into meta values (?, ?)", (name, _text(value)))
 
@@ -188,6 +183,20 @@ class Store:
             self._database.rollback()
             raise
         self._database.execute("commit")
+
+
+def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    where = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
+    return sqlite3.connect(where, uri=True, timeout=30.0, isolation_level=None)
+
+
+def _meta(database: sqlite3.Connection, name: str) -> Any:
+    """A value, or None; a driver killed in its first moment leaves a file without tables."""
+    tables = database.execute("select name from sqlite_master where name = 'meta'").fetchone()
+    if tables is None:
+        return None
+    row = database.execute("select value from meta where name = ?", (name,)).fetchone()
+    return None if row is None else json.loads(row[0])
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ its own key before it returns: whatever dies, a published result is found again 
 twice.
 """
 
+import json
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,8 +35,6 @@ POOL = 60
 SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
 #: tolerance of restoring a symmetry before the last label [Å]
 SYMPREC = 0.1
-#: largest number of steps of a relaxation by the engine itself
-ENGINE_STEPS = 30
 
 
 def task_key(config: CampaignConfig, ordinal: int, decision: Decision) -> str:
@@ -91,11 +90,17 @@ def _proposal(folder: Path, key: str) -> Path:
     return folder / "proposals" / f"{key}.json"
 
 
-@lru_cache(maxsize=4)
 def _config(folder: Path) -> CampaignConfig:
-    data = read_json(folder / CONFIG)
-    if data is None:
-        raise FileNotFoundError(f"{folder / CONFIG} is gone; start the campaign again")
+    """The settings of this start."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is gone; start the campaign again")
+    return _config_of(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _config_of(path: Path, _written: int) -> CampaignConfig:
+    data: dict[str, Any] = json.loads(path.read_text())
     return from_resolved(data)
 
 
@@ -123,16 +128,14 @@ def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
 
     space = space_of(config, task.inputs["volume_per_atom"])
     rng = _rng(config, task)
-    given: list[tuple[str, Atoms]] = []
-    if task.ordinal == 0:
-        for name in config.search.structures:
-            for atoms in _read(Path(name)):
-                if problem := space.feasible(atoms):
-                    return Failure("permanent", f"{name}: cannot be searched from: {problem}")
-                given.append(("user", atoms))
+    first = task.inputs["first"]
+    given = _given(config, space) if first else []
+    if isinstance(given, Failure):
+        return given
     count = task.inputs["count"]
-    crystals = many(space, max(count, POOL if task.ordinal == 0 else count), rng)
-    chosen = [*given, *(("symmetric_random", atoms) for atoms in crystals[:count])]
+    crystals = many(space, max(count, POOL) if first else count, rng)
+    chosen = [("user", atoms) for atoms in given]
+    chosen += [("symmetric_random", atoms) for atoms in crystals[:count]]
     candidates = [
         Candidate(f"s{task.ordinal:05d}-{i:03d}", atoms, origin)
         for i, (origin, atoms) in enumerate(chosen)
@@ -145,6 +148,17 @@ def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         },
     )
     return None
+
+
+def _given(config: CampaignConfig, space: Space) -> list[Atoms] | Failure:
+    """The user's structures, each once."""
+    found: dict[str, Atoms] = {}
+    for name in config.search.structures:
+        for atoms in _read(Path(name)):
+            if problem := space.feasible(atoms):
+                return Failure("permanent", f"{name}: cannot be searched from: {problem}")
+            found.setdefault(label_key(atoms, config.engine), atoms)
+    return list(found.values())
 
 
 def _read(path: Path) -> list[Atoms]:
@@ -269,7 +283,8 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     space = space_of(config)
     pairs = _labelled(folder, task, space.pressure)
     frames = [frame for _, frame in pairs]
-    target = next(frame for frame in frames if frame.id == task.inputs["target"][0])
+    keys = [key for _, key in task.inputs["labels"]]
+    target = frames[keys.index(task.inputs["target"][1])]
     ensemble = fit(_sharp(config), frames, _rng(config, task), pressure=space.pressure)
     atoms = _to_minimum(ensemble, target, config)
     if atoms is None:
@@ -336,7 +351,7 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     target = RelaxTarget(
         fmax=0.8 * confirm.fmax_ev_per_a,
         stress_gpa=0.8 * confirm.stress_gpa,
-        max_steps=ENGINE_STEPS,
+        max_steps=task.inputs["points"],  # the start is labelled already
         pressure=space_of(config).pressure,
     )
     atoms = atoms_from_dict(start["atoms"])

@@ -62,8 +62,9 @@ def _locate(module: str) -> ModuleSpec | None:
     spec: ModuleSpec | None = None
     folders: list[str] | None = None
     parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:depth]), folders)
+    for part in parts:
+        # by its own name: by the dotted one, a folder without __init__.py wants its parent imported
+        spec = PathFinder.find_spec(part, folders)
         if spec is None:
             return None
         folders = list(spec.submodule_search_locations or [])

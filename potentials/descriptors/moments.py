@@ -11,7 +11,7 @@ polynomials of cos(theta), which are orthogonal on random directions and keep th
 """
 
 from math import pi
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -22,20 +22,23 @@ if TYPE_CHECKING:
 
 
 class Moments(Descriptor):
-    """Radial: Chebyshev polynomials times the cutoff; angular: localised widths, l = 0 to 4."""
+    """Radial: local shells; angular: powers of the cutoff function, l = 0 to 4.
+
+    Every length scales with the cutoff, so that the cutoff is the only thing to choose.
+    """
 
     kind: Literal["moments"] = "moments"
     radial: int = Field(12, ge=2, description="Radial functions per neighbour element.")
-    widths: tuple[float, ...] = Field(
-        (0.1, 0.3, 0.8),
-        description="Exponents w of the angular part, exp(-w r^2) [1/Å^2].",
+    # below 1 the slope would not vanish at the cutoff
+    powers: tuple[Annotated[float, Field(ge=1)], ...] = Field(
+        (2.0, 4.0, 9.0), description="Angular part: powers of the cutoff function, wide to narrow."
     )
     degree: int = Field(4, ge=1, le=6, description="Highest power of cos(theta).")
 
     def size(self, n_elements: int) -> int:
         """Components per atom."""
         pairs = n_elements * (n_elements + 1) // 2
-        return self.radial * n_elements + len(self.widths) * (self.degree + 1) * pairs
+        return self.radial * n_elements + len(self.powers) * (self.degree + 1) * pairs
 
     def values(
         self,
@@ -52,13 +55,13 @@ class Moments(Descriptor):
 
         distance = torch.linalg.vector_norm(vectors, dim=1)
         envelope = 0.5 * (torch.cos(distance * (pi / self.cutoff)) + 1.0)
-        radial = tensors.chebyshev(distance, self.cutoff, self.radial) * envelope[:, None]
-        widths = torch.tensor(self.widths, dtype=vectors.dtype, device=vectors.device)
-        local = torch.exp(-widths * distance[:, None] ** 2) * envelope[:, None]
+        radial = tensors.shells(distance, self.cutoff, self.radial) * envelope[:, None]
+        powers = torch.tensor(self.powers, dtype=vectors.dtype, device=vectors.device)
+        local = envelope[:, None] ** powers
         directions = tensors.monomials(vectors / distance[:, None], self.degree)
         slot = first * n_elements + neighbour
         sums = radial.new_zeros(n_atoms * n_elements, self.radial).index_add(0, slot, radial)
         moments = tensors.moments(local, directions, slot, n_atoms * n_elements)
-        moments = moments.reshape(n_atoms, n_elements, len(self.widths), -1)
+        moments = moments.reshape(n_atoms, n_elements, len(self.powers), -1)
         angular = tensors.invariants(moments, self.degree)
         return torch.cat([sums.reshape(n_atoms, -1), angular], dim=1)

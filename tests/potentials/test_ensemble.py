@@ -249,6 +249,14 @@ def test_weights_are_plain_tensors(ensemble, tmp_path):
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"ensemble.json", "weights.pt"}
 
 
+def test_an_ensemble_is_never_overwritten(linear, deep, tmp_path):
+    linear.save(tmp_path / "a")
+    with pytest.raises(FileExistsError, match="holds an ensemble already"):
+        deep.save(tmp_path / "a")
+    assert Ensemble.load(tmp_path / "a").networks is None
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_newer_format_is_refused(linear, tmp_path):
     linear.save(tmp_path / "a")
     file = tmp_path / "a" / "ensemble.json"
@@ -258,7 +266,7 @@ def test_a_newer_format_is_refused(linear, tmp_path):
 
 
 def test_a_folder_without_ensemble_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no ensemble.*models/latest"):
+    with pytest.raises(FileNotFoundError, match=r"holds no ensemble.*models/latest"):
         Ensemble.load(tmp_path / "nothing")
 
 

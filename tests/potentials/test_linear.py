@@ -42,8 +42,10 @@ def explicit(equations, weights, ridge, n_constants, goals=None):
     """Ridge regression as one least-squares problem with a row for each penalty."""
     goals = goals or [one.goal for one in equations]
     share = (weights / weights.sum()).sqrt()
-    left = np.concatenate([(one.design * s).numpy() for one, s in zip(equations, share)])
-    right = np.concatenate([(goal * s).numpy() for goal, s in zip(goals, share)])
+    left = np.concatenate(
+        [(one.design * s).numpy() for one, s in zip(equations, share, strict=True)]
+    )
+    right = np.concatenate([(goal * s).numpy() for goal, s in zip(goals, share, strict=True)])
     size = left.shape[1]
     penalty = np.full(size, ridge)
     penalty[size - n_constants :] *= CONSTANT_RIDGE

@@ -1,5 +1,7 @@
 """Weights of labels, focal weight, schedules: the formulas at their ends."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -73,8 +75,8 @@ def test_learning_rate_falls_from_start_to_end(steps):
     rates = [learning_rate(step, steps, 0.005, 0.0005) for step in range(steps)]
     assert rates[0] == 0.005
     assert abs(rates[-1] - 0.0005) < ROUNDING
-    assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
-    ratios = {round(later / earlier, 9) for earlier, later in zip(rates, rates[1:], strict=False)}
+    assert all(later < earlier for earlier, later in pairwise(rates))
+    ratios = {round(later / earlier, 9) for earlier, later in pairwise(rates)}
     assert len(ratios) == 1
 
 

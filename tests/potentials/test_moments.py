@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import eval_chebyt, eval_legendre
+from pydantic import ValidationError
+from scipy.special import eval_legendre
 
 from potentials.descriptors import build, kinds
+from potentials.moment_tensors import OVERLAP
 from tests.tolerances import ROUNDING, ROUNDING_ABS
 
 CUTOFF = 4.0
@@ -110,43 +112,48 @@ def test_no_neighbour_gives_zeros_and_a_gradient(descriptor):
 
 @pytest.mark.parametrize("degree", [1, 2, 4, 6])
 def test_moments_equal_explicit_sums_over_neighbours(degree):
-    """Radial sum_j T_n f, angular sum_jk g g P_l(cos theta), written as loops."""
-    widths, radial, n_elements = (0.1, 0.7), 4, 2
+    """Radial sum_j s_n f, angular sum_jk (f f)^p P_l(cos theta), written as loops."""
+    powers, radial, n_elements = (2.0, 5.0), 4, 2
     descriptor = build(
         {
             "kind": "moments",
             "cutoff": CUTOFF,
             "radial": radial,
-            "widths": widths,
+            "powers": powers,
             "degree": degree,
         }
     )
     vectors, first, neighbour = environment(11, count=9)
     found = descriptor.values(vectors, first, neighbour, 3, n_elements).numpy()
     expected = [
-        explicit(vectors.numpy()[own], neighbour.numpy()[own], widths, radial, degree)
+        explicit(vectors.numpy()[own], neighbour.numpy()[own], powers, radial, degree)
         for own in (first.numpy() == atom for atom in range(3))
     ]
     np.testing.assert_allclose(found, expected, rtol=ROUNDING, atol=ROUNDING_ABS)
 
 
-def explicit(vectors, neighbour, widths, radial, degree):
+def test_powers_that_leave_a_kink_at_the_cutoff_are_refused():
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        build({"kind": "moments", "powers": (2.0, 0.5)})
+
+
+def explicit(vectors, neighbour, powers, radial, degree):
     """One atom of two elements, the slow way."""
     r = np.linalg.norm(vectors, axis=1)
     fc = 0.5 * (np.cos(np.pi * r / CUTOFF) + 1.0)
-    parts = [
-        np.sum((eval_chebyt(n, 1.0 - 2.0 * r / CUTOFF) * fc)[neighbour == element])
-        for element in range(2)
-        for n in range(radial)
-    ]
+    gap = CUTOFF / (radial + 1)
+    parts = []
+    for element, n in itertools.product(range(2), range(1, radial + 1)):
+        shell = np.maximum(1.0 - ((r - n * gap) / (OVERLAP * gap)) ** 2, 0.0) ** 3
+        parts.append(np.sum((shell * fc)[neighbour == element]))
     for one, other in ((0, 0), (0, 1), (1, 1)):
-        for width in widths:
+        for power in powers:
             for order in range(degree + 1):
                 total = 0.0
                 for j, k in itertools.product(range(len(r)), repeat=2):
                     if (neighbour[j], neighbour[k]) == (one, other):
                         cosine = vectors[j] @ vectors[k] / (r[j] * r[k])
-                        weight = np.exp(-width * (r[j] ** 2 + r[k] ** 2)) * fc[j] * fc[k]
+                        weight = (fc[j] * fc[k]) ** power
                         total += weight * eval_legendre(order, cosine)
                 parts.append(total)
     return parts

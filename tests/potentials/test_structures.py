@@ -87,7 +87,7 @@ def test_bad_labels_are_refused_at_birth(changes, message):
 
 def test_frame_refuses_the_label_of_another_structure():
     label = Label(0.0, np.zeros((2, 3)), None, "x")
-    with pytest.raises(ValueError, match="'a': 1 atoms.*forces on 2"):
+    with pytest.raises(ValueError, match=r"'a': 1 atoms.*forces on 2"):
         Frame("a", Atoms("Cu"), label)
 
 

@@ -6,8 +6,9 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from potentials.features import features
-from potentials.wall import LONGEST, START, UNSEEN, Wall, wall_of
+from potentials.wall import CORE, HEIGHT, LONGEST, START, UNSEEN, Wall, wall_of
 from tests.crystals import quick_spec
+from tests.tolerances import ROUNDING
 
 ELEMENTS = (29, 79)
 CONTACT = {
@@ -59,6 +60,14 @@ def test_repulsive_inside_and_smooth_at_its_start():
     assert values.detach()[1:].tolist() == [0.0, 0.0]
     assert float(slopes[0].abs()) < 1e-4
     assert slopes[1:].abs().tolist() == [0.0, 0.0]
+
+
+def test_a_bond_costs_the_formula():
+    """A (R/r)^12 (1 - r^2/C^2)^3 with R a share of C; each bond is met from both ends."""
+    length, start = 1.6, 2.0
+    expected = HEIGHT * (CORE * start / length) ** 12 * (1 - (length / start) ** 2) ** 3
+    found = 2 * float(pair_energy(torch.tensor([length], dtype=torch.float64), start))
+    assert abs(found / expected - 1.0) < ROUNDING
 
 
 def test_relaxing_into_it_costs_electron_volts():

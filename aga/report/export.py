@@ -1,0 +1,164 @@
+"""Labels and structures in the formats of other programs.
+
+Energies are totals [eV], forces [eV/Å], stress (1/V) dE/dstrain, tension positive [eV/Å^3], as in
+ASE; pymatgen's entries carry the same numbers and say so.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from aga.campaign.state import Labelled, State
+from aga.report.cif import to_pymatgen, write_structures
+from aga.report.files import published
+from aga.report.status import load
+from aga.yaml_source import ConfigError
+from potentials.roles import nearest
+
+
+def export(run_dir: Path, form: str, out: Path) -> None:
+    """Write what a run has found.
+
+    Args:
+        run_dir: the run folder; the campaign may be running.
+        form: extxyz, db, traj or entries (every label), or cif (distinct structures, ranked).
+        out: file to write, a folder for cif; replaced as a whole.
+
+    Raises:
+        ConfigError: the format is unknown, the run has no labels, or ``out`` is of the wrong kind.
+    """
+    if form not in FORMATS:
+        close = nearest(form, FORMATS)
+        hint = f" (did you mean '{close}'?)" if close else ""
+        raise ConfigError([f"export: expected one of {', '.join(FORMATS)}, got '{form}'{hint}"])
+    if out.exists() and out.is_dir() != (form == "cif"):
+        kinds = ("a folder", "a file") if form == "cif" else ("a file", "a folder")
+        raise ConfigError([f"export: {form} writes {kinds[0]}, but {out} is {kinds[1]}"])
+    state = load(run_dir)
+    if not state.labelled:
+        raise ConfigError(
+            [f"export: {run_dir} has no labelled structures yet; `aga status {run_dir}` says why"]
+        )
+    FORMATS[form](state, out)
+
+
+def distinct(state: State) -> list[Labelled]:
+    """Every label once, by id: a geometry may have been asked for twice."""
+    first: dict[str, Labelled] = {}
+    for one in state.labelled:
+        first.setdefault(one.key, one)
+    return sorted(first.values(), key=lambda one: one.known.id)
+
+
+def _facts(one: Labelled) -> dict[str, Any]:
+    """What every format says about a label besides its numbers."""
+    return {
+        "config_type": one.purpose,
+        "label_id": one.known.id,
+        "origin": one.origin,
+        "engine": one.label.engine,
+        "label_key": one.key,
+    }
+
+
+def _extxyz(state: State, out: Path) -> None:
+    """Keys that training programs look for (REF_energy ...), stress as nine numbers."""
+    from ase.io import write
+
+    frames = []
+    for one in distinct(state):
+        atoms = one.known.atoms.copy()
+        facts = _facts(one)
+        atoms.info = {"id": facts.pop("label_id"), **facts, "REF_energy": one.label.energy}
+        if one.label.stress is not None:
+            atoms.info["REF_stress"] = voigt_6_to_full_3x3_stress(one.label.stress).ravel()
+        atoms.set_array("REF_forces", one.label.forces)
+        if one.label.magmoms is not None:
+            atoms.set_array("REF_magmoms", one.label.magmoms)
+        frames.append(atoms)
+    with published(out) as temporary:
+        write(temporary, frames, format="extxyz")
+
+
+def with_calculator(one: Labelled) -> Atoms:
+    """A copy of the structure that gives back its label as ASE expects it."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    atoms = one.known.atoms.copy()
+    results: dict[str, Any] = {"energy": one.label.energy, "forces": one.label.forces}
+    if one.label.stress is not None:
+        results["stress"] = one.label.stress
+    if one.label.magmoms is not None:
+        results["magmoms"] = one.label.magmoms
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _traj(state: State, out: Path) -> None:
+    from ase.io import write
+
+    frames = []
+    for one in distinct(state):
+        atoms = with_calculator(one)
+        atoms.info = _facts(one)
+        frames.append(atoms)
+    with published(out) as temporary:
+        write(temporary, frames, format="traj")
+
+
+def _db(state: State, out: Path) -> None:
+    """A file for `ase db`: one row per label, facts as key-value pairs."""
+    from ase.db import connect
+
+    with published(out) as temporary, connect(temporary, type="db", use_lock_file=False) as rows:
+        for one in distinct(state):
+            numbers = {"enthalpy_per_atom": float(one.known.enthalpy), "seconds": one.label.seconds}
+            rows.write(with_calculator(one), key_value_pairs={**_facts(one), **numbers})
+
+
+def _entries(state: State, out: Path) -> None:
+    """A list of pymatgen's ComputedStructureEntry as JSON (monty), energies as totals [eV]."""
+    from monty.serialization import dumpfn
+    from pymatgen.entries.computed_entries import ComputedStructureEntry
+
+    entries = [
+        ComputedStructureEntry(
+            to_pymatgen(one.known.atoms),
+            one.label.energy,
+            parameters={"engine": state.config.engine.description(), "key": one.label.engine},
+            data={
+                **_facts(one),
+                "pressure_gpa": state.config.pressure_gpa,
+                "enthalpy_per_atom_ev": float(one.known.enthalpy),
+                "forces_ev_per_a": one.label.forces.tolist(),
+                "stress_voigt_ev_per_a3": _listed(one),
+            },
+            entry_id=one.known.id,
+        )
+        for one in distinct(state)
+    ]
+    with published(out) as temporary:
+        # another ending would make a compressed or a YAML file
+        plain = temporary.with_name(f"{temporary.name}.json")
+        dumpfn(entries, plain)
+        plain.replace(temporary)
+
+
+def _listed(one: Labelled) -> list[float] | None:
+    return None if one.label.stress is None else one.label.stress.tolist()
+
+
+def _cif(state: State, out: Path) -> None:
+    write_structures(state, out)
+
+
+FORMATS: dict[str, Callable[[State, Path], None]] = {
+    "extxyz": _extxyz,
+    "cif": _cif,
+    "db": _db,
+    "traj": _traj,
+    "entries": _entries,
+}

@@ -1,0 +1,98 @@
+"""Campaigns in processes of their own, all of whose descendants can be found."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aga.config import CampaignConfig, to_yaml
+
+ROOT = Path(__file__).parents[2]
+HANG_S = 120.0  # [s] the limit of every wait; nothing is measured
+MARK = "AGA_TEST_MARK"
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition; its value."""
+    end = time.monotonic() + HANG_S
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Runs:
+    """Starts ``aga run`` on one folder, again and again.
+
+    Args:
+        folder: gets the campaign file and the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "campaign.yaml"
+        self._log = folder / "stderr.txt"
+        self.run_dir = folder / "run"
+        self._mark = uuid.uuid4().hex
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, config: CampaignConfig) -> subprocess.Popen[bytes]:
+        """Start or go on."""
+        self._file.write_text(to_yaml(config))
+        python_path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "aga", "run", self._file, "--run-dir", self.run_dir],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": python_path, MARK: self._mark},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self.process
+
+    def stop_when(self, config: CampaignConfig, moment: Callable[[], Any], number: int) -> None:
+        """Start, send a signal at a moment, and see that it ends as it should."""
+        process = self.start(config)
+        until(lambda: moment() or process.poll() is not None, "the moment")
+        assert process.poll() is None, self.said()
+        os.kill(process.pid, number)
+        status = self.wait()
+        if number != signal.SIGKILL:
+            assert status == 130, self.said()
+            assert "start the same command again to go on" in self.said()
+            assert "KeyboardInterrupt" not in self.said()
+        self.nobody_left()
+
+    def wait(self) -> int:
+        """Exit status of the last start."""
+        assert self.process is not None
+        return self.process.wait(HANG_S)
+
+    def said(self) -> str:
+        """What the last start has printed."""
+        return self._log.read_text()
+
+    def published(self) -> int:
+        """Labels that are there."""
+        return len(list(self.run_dir.glob("labels/*/*/result.json")))
+
+    def alive(self) -> dict[int, list[str]]:
+        """Command lines of all processes that descend from a start, by pid."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                # gone, somebody else's, or a zombie: nothing to read
+                if f"{MARK}={self._mark}" in (folder / "environ").read_text("utf-8", "replace"):
+                    found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+            except (OSError, ValueError):
+                continue
+        return found
+
+    def nobody_left(self) -> None:
+        """Every process ends soon."""
+        until(lambda: not self.alive(), f"the end of {self.alive()}")
