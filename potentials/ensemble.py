@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from potentials.basis import contract
 from potentials.batch import Batch, make_batch
 from potentials.network import Networks
 from potentials.scaling import Scaling
@@ -56,7 +57,7 @@ class Ensemble:
         elements: atomic numbers in the order of the element index (E entries).
         scaling: scaling of the descriptors.
         reference: energy per atom of each element [eV] (E,).
-        linear: coefficients of the members (K, E, D).
+        linear: coefficients of the members on the basis functions (K, E, C).
         constants: constants of the members [eV] (K, E).
         networks: networks on the residual, or None.
         wall: short-distance repulsion.
@@ -139,8 +140,7 @@ class Ensemble:
 
     def _atomic(self, scaled: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
         """Atomic energies (K, N) and derivatives by scaled descriptors (K, N, D)."""
-        slopes = self.linear.to(scaled)[:, species]
-        energies = torch.einsum("knd,nd->kn", slopes, scaled)
+        energies, slopes = contract(self.linear, scaled, species, self.scaling)
         energies = energies + (self.constants + self.reference).to(scaled)[:, species]
         if self.networks is not None:
             with torch.no_grad():
@@ -207,6 +207,7 @@ class Ensemble:
         state = {
             "mean": self.scaling.mean,
             "spread": self.scaling.spread,
+            "components": self.scaling.components,
             "reference": self.reference,
             "linear": self.linear,
             "constants": self.constants,
@@ -243,7 +244,7 @@ class Ensemble:
         return cls(
             spec=spec,
             elements=tuple(about["elements"]),
-            scaling=Scaling(state["mean"], state["spread"]),
+            scaling=Scaling(state["mean"], state["spread"], state["components"]),
             reference=state["reference"],
             linear=state["linear"],
             constants=state["constants"],
@@ -266,8 +267,8 @@ def _flush(path: Path) -> None:
 
 
 def _networks(spec: EnsembleSpec, state: dict[str, Tensor]) -> Networks:
-    members, n_elements, size = state["linear"].shape
-    made = Networks(members, n_elements, size, spec.network.hidden, torch.Generator())
+    n_elements, size = state["mean"].shape
+    made = Networks(spec.members, n_elements, size, spec.network.hidden, torch.Generator())
     own = {k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")}
     made.load_state_dict(own)
     return made

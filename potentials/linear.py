@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from potentials.basis import expand
 from potentials.features import Features
 from potentials.scaling import Scaling
 from potentials.spec import LossWeights
@@ -53,16 +54,17 @@ class Rows:
 
 
 def columns(found: Features, scaling: Scaling) -> tuple[Tensor, Tensor]:
-    """Energy (C,) and its derivatives (3N + 6, C) per unit of every coefficient.
+    """Energy (E C + E,) and its derivatives (3N + 6, E C + E) per unit of every coefficient.
 
-    Columns: scaled descriptors by element (E, D), then the constants of the elements (E).
+    Columns: basis functions by element (E, C), then the constants of the elements (E).
     """
     n_elements = len(scaling.mean)
     scaled = scaling.apply(found.values, found.species)
     jacobian = found.jacobian / scaling.spread[found.species][:, :, None]
     member = torch.nn.functional.one_hot(found.species, n_elements).to(scaled)
-    energy = torch.cat([(member.T @ scaled).flatten(), member.sum(dim=0)])
-    slope = torch.einsum("ne,ndx->xed", member, jacobian).flatten(1)
+    basis, moves = expand(scaled, jacobian, found.species, scaling)
+    energy = torch.cat([(member.T @ basis).flatten(), member.sum(dim=0)])
+    slope = torch.einsum("ne,ncx->xec", member, moves).flatten(1)
     return energy, torch.cat([slope, slope.new_zeros(len(slope), n_elements)], dim=1)
 
 
@@ -123,9 +125,11 @@ def solve(
 
 def _normal_equations(equations: Sequence[Rows], share: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted sums of X^T X (K, C, C) and X^T y (K, C) over the structures."""
-    matrices = torch.stack([r.design.T @ r.design for r in equations])
-    vectors = torch.stack([r.design.T @ r.goal for r in equations])
-    return torch.einsum("kf,fab->kab", share, matrices), share @ vectors
+    design = torch.cat([r.design for r in equations])
+    goal = torch.cat([r.goal for r in equations])
+    count = torch.tensor([len(r.goal) for r in equations])
+    weighted = [design.T * torch.repeat_interleave(own, count) for own in share]
+    return torch.stack([w @ design for w in weighted]), torch.stack([w @ goal for w in weighted])
 
 
 def _penalty(left: Tensor, ridge: float, n_elements: int) -> Tensor:

@@ -37,6 +37,12 @@ class LinearSpec(Settings):
     """The linear term, solved in closed form."""
 
     ridge: float = Field(1e-4, gt=0, description="Ridge parameter lambda on scaled descriptors.")
+    components: int = Field(
+        0,
+        ge=0,
+        description="Principal components of the descriptors whose products it uses beside the "
+        "descriptors themselves; 0: descriptors only.",
+    )
 
 
 class NetworkSpec(Settings):

@@ -87,13 +87,13 @@ def fit(
     ]
     networks = _networks(spec, data, equations, boot, rng, warm)
     coefficients = _final_linear(spec, data, equations, boot, networks)
-    n_elements, size = data.scaling.mean.shape
+    n_elements = len(elements)
     ensemble = Ensemble(
         spec=spec,
         elements=elements,
         scaling=data.scaling,
         reference=data.reference,
-        linear=coefficients[:, :-n_elements].reshape(-1, n_elements, size),
+        linear=coefficients[:, :-n_elements].reshape(spec.members, n_elements, -1),
         constants=coefficients[:, -n_elements:],
         networks=networks,
         wall=wall_of(data.features, elements),
@@ -183,7 +183,7 @@ def _data_set(
         scaling = warm.scaling
     else:
         values, species = values_only([*structures, *unlabelled], spec.descriptor, elements)
-        scaling = scaling_of(values, species, len(elements))
+        scaling = scaling_of(values, species, len(elements), spec.linear.components)
     size = torch.tensor([len(atoms) for atoms in structures], dtype=torch.float64)
     energies = torch.tensor([frame.label.energy for frame in frames], dtype=torch.float64)
     volumes = torch.tensor([f.volume for f in found], dtype=torch.float64)

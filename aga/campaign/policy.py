@@ -273,7 +273,8 @@ def why_stop(state: State) -> str:
         return f"the time is used up ({budget.hours:g} h)"
     if _labels_left(state) <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
-    if _dry(state) and (settled(state) or _seed_tries(state) >= SEED_TRIES):
+    tried = _seed_tries(state) >= SEED_TRIES and not _unasked(state)
+    if _dry(state) and (settled(state) or tried):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = current(state)
     if generation is None or state.outstanding("label", "train", "evolve"):

@@ -13,7 +13,7 @@ from ase.units import GPa
 from aga.config import CampaignConfig
 from aga.search.adaptation import updated
 from aga.search.candidate import Candidate, Known
-from aga.search.similarity import same
+from aga.search.similarity import same_form
 from potentials.structures import Label
 
 #: a member confirms its structure when it lies at most this far above the lowest one [eV/atom]
@@ -313,7 +313,7 @@ def _ranked(groups: Sequence[Group]) -> list[Group]:
 
 def _home(groups: Sequence[Group], known: Known) -> str:
     """Id of the lowest group whose structure this is; its own id where there is none."""
-    like = (group for group in _ranked(groups) if same(known.atoms, group.best.atoms))
+    like = (group for group in _ranked(groups) if same_form(known.atoms, group.best.atoms))
     home = next(like, None)
     return known.id if home is None else home.id
 

@@ -17,13 +17,20 @@ from ase import Atoms
 from aga.campaign.state import Decision, known_of
 from aga.config import CampaignConfig, from_resolved
 from aga.search.candidate import Candidate, Known
-from aga.search.space import Space, covalent_distances
+from aga.search.space import Space, covalent_distances, tidied
 from calculators.labelling import LabelGates, RelaxTarget, engine_relax, label_key, single_point
 from calculators.outcome import Failure
 from calculators.publish import publish_json, read_json
 from calculators.results import read_label, read_result
 from calculators.task import Outcome, Task
-from potentials.structures import Frame, Label, atoms_from_dict, atoms_to_dict, content_key
+from potentials.structures import (
+    Frame,
+    Label,
+    atoms_from_dict,
+    atoms_to_dict,
+    bare,
+    content_key,
+)
 
 if TYPE_CHECKING:
     from potentials.ensemble import Ensemble
@@ -33,6 +40,8 @@ CONFIG = "campaign.json"
 POOL = 60
 #: sharp weights for the last steps to a minimum [eV/atom] (they see only what lies near)
 SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
+#: products of descriptors halve the error near labels; they are not let loose on the whole space
+SHARP_COMPONENTS, SHARP_RIDGE = 12, 1e-3
 #: tolerance of restoring a symmetry before the last label [Å]
 SYMPREC = 0.1
 
@@ -154,8 +163,10 @@ def _given(config: CampaignConfig, space: Space) -> list[Atoms] | Failure:
     """The user's structures, each once."""
     found: dict[str, Atoms] = {}
     for name in config.search.structures:
-        for atoms in _read(Path(name)):
-            if problem := space.feasible(atoms):
+        for given in _read(Path(name)):
+            atoms = tidied(given)
+            problem = space.feasible(atoms) if given.pbc.all() else "not periodic in three axes"
+            if problem:
                 return Failure("permanent", f"{name}: cannot be searched from: {problem}")
             found.setdefault(label_key(atoms, config.engine), atoms)
     return list(found.values())
@@ -164,11 +175,7 @@ def _given(config: CampaignConfig, space: Space) -> list[Atoms] | Failure:
 def _read(path: Path) -> list[Atoms]:
     from ase.io import read
 
-    from aga.search.space import tidied
-    from potentials.structures import bare
-
-    found = read(path, index=":")
-    return [tidied(bare(atoms)) for atoms in found]
+    return [bare(atoms) for atoms in read(path, index=":")]
 
 
 def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
@@ -306,7 +313,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
 
 def _sharp(config: CampaignConfig) -> Any:
     """Settings of a fit that must be right near the lowest label only."""
-    from potentials.spec import LabelWeights
+    from potentials.spec import LabelWeights, LinearSpec
 
     spec = config.potential
     narrow = LabelWeights(
@@ -315,7 +322,10 @@ def _sharp(config: CampaignConfig) -> Any:
         force_scale_ev_per_a=spec.labels.force_scale_ev_per_a,
     )
     off = spec.network.model_copy(update={"enabled": False})
-    return spec.model_copy(update={"labels": narrow, "network": off, "bootstrap": "none"})
+    linear = LinearSpec(ridge=SHARP_RIDGE, components=SHARP_COMPONENTS)
+    return spec.model_copy(
+        update={"labels": narrow, "linear": linear, "network": off, "bootstrap": "none"}
+    )
 
 
 def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> Atoms | None:

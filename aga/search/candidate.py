@@ -13,6 +13,8 @@ from deap import base
 from aga.search.similarity import FloatArray, fingerprint
 from potentials.structures import atoms_from_dict, atoms_to_dict
 
+#: origin of a labelled structure that was relaxed on the potential again
+RELABEL = "relabel"
 MINIMUM_FMAX = 0.05
 MINIMUM_STRESS = 1.0 * GPa
 

@@ -18,7 +18,7 @@ from ase import Atoms
 from deap import base, tools
 from numpy.random import Generator
 
-from aga.search.candidate import Candidate, Known
+from aga.search.candidate import RELABEL, Candidate, Known
 from aga.search.operators import Operator
 from aga.search.operators.symmetric_random import SymmetricRandom
 from aga.search.settings import EvolutionSettings
@@ -29,7 +29,6 @@ from potentials.gates import Relaxed
 
 Relaxer = Callable[[Sequence[Atoms]], list[Relaxed]]
 
-RELABEL = "relabel"
 CARRIED = "carried"
 _GLOBAL_RANDOM = Lock()
 

@@ -32,6 +32,7 @@ DIFFERENT = 0.1
 IDENTICAL = 0.001
 _FINE = 0.02
 _COARSE = 0.1
+FORM_VOLUME = 0.2
 _VOLUME_TOLERANCE = 0.03
 
 
@@ -135,6 +136,20 @@ def same(one: Atoms, two: Atoms) -> bool:
         if len(small[0]) == len(small[1]) and _matches(*small):
             return True
     return False
+
+
+def same_form(one: Atoms, two: Atoms) -> bool:
+    """`same` at the volume of the first, if the volumes differ by at most 20 %.
+
+    A crystal labelled before it was relaxed is the same form as its minimum: diamond at 8 GPa is
+    diamond.
+    """
+    volumes = [atoms.get_volume() / len(atoms) for atoms in (one, two)]
+    if abs(volumes[0] - volumes[1]) > FORM_VOLUME * max(volumes):
+        return False
+    scaled = two.copy()
+    scaled.set_cell(two.cell.array * (volumes[0] / volumes[1]) ** (1 / 3), scale_atoms=True)
+    return same(one, scaled)
 
 
 def near(one: Atoms, first: FloatArray, two: Atoms, second: FloatArray) -> bool:

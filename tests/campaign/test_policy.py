@@ -352,12 +352,34 @@ def test_a_better_structure_starts_patience_anew():
     assert (state.best_since, len(state.labelled)) == (1, 9)
 
 
-def test_generations_that_bring_nothing_end_the_search():
+def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_the_search():
     history = History(strict(stop={"patience_labels": 19}, budget={"labels": 40})).begun(1.0)
     for _ in range(3):
         history.evolve()
+    for _ in range(2):
+        assert history.kinds() == ["seed"]
+        assert not history.due()[0].inputs["first"]
+        history.seed()
+        history.labels(None)
     (stop,) = history.due()
     assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
+
+
+def test_generations_that_bring_nothing_end_a_search_that_has_settled():
+    history = History(strict(stop={"patience_labels": 3}, budget={"labels": 40})).begun(1.0, 1.1)
+    unsure = [candidate("again", 0, 1.0005, 0.4)]
+    for _ in range(3):
+        assert history.kinds() == ["evolve"]
+        history.evolve(*unsure)
+    (stop,) = history.due()
+    assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
+
+
+def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
+    history = History(strict(stop={"patience_labels": 3}, budget={"labels": 40})).begun(1.0, 1.1)
+    history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))
+    (only,) = history.due()
+    assert only.inputs["candidate"]["id"] == "e7"
 
 
 def test_after_the_search_nothing_new_is_searched():

@@ -88,7 +88,7 @@ def test_a_failed_label_is_an_oracle_call():
 
 
 @pytest.mark.parametrize("overlap", [True, False])
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_history_replays_to_the_state_it_was_made_in(tmp_path_factory, overlap, data):
     """Random campaigns: outcomes, failures, lost workers and restarts in any order."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, Candidate, Known
-from aga.search.similarity import FloatArray, KnownSet, distance, near, same
+from aga.search.similarity import FloatArray, KnownSet, distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -164,7 +164,7 @@ class _Blocks:
         return _enthalpy(candidate) >= one.enthalpy - self._margin
 
     def _near_best(self, candidate: Candidate) -> bool:
-        return bool(self._known) and same(candidate.atoms, self._known[0].atoms)
+        return bool(self._known) and same_form(candidate.atoms, self._known[0].atoms)
 
     def _is_twin(self, candidate: Candidate) -> bool:
         """Whether ``candidate`` may lead the best labelled structure to its minimum."""
@@ -172,9 +172,20 @@ class _Blocks:
         return (
             not _finished(best)
             and not any(_same_geometry(one, candidate) for one in self._known)
-            and _enthalpy(candidate) <= best.enthalpy + self._margin
+            and (_descends(candidate, best) or self._as_low(candidate, best))
             and self._near_best(candidate)
         )
+
+    def _as_low(self, candidate: Candidate, best: Known) -> bool:
+        return _enthalpy(candidate) <= best.enthalpy + self._margin
+
+
+def _descends(candidate: Candidate, best: Known) -> bool:
+    """Whether it is the best itself, relaxed on the potential.
+
+    It may be predicted above its own label, where the potential is off by a constant there.
+    """
+    return candidate.origin == RELABEL and candidate.parents == (best.id,)
 
 
 def _novelty(candidate: Candidate, seen: Sequence[FloatArray]) -> float:
