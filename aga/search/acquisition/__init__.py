@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, Candidate, Known
+from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.similarity import FloatArray, KnownSet, distance, near, same_form
 from potentials import roles
 
@@ -24,7 +24,7 @@ class Acquisition(BaseModel, ABC):
 
     - it does not block a copy predicted clearly (``twin_ev_per_atom``) below its own label;
     - one at a time, the *best* labelled structure does not block a copy predicted no higher than
-      ``twin_ev_per_atom`` above it.
+      ``twin_ev_per_atom`` above it, nor itself relaxed on the potential.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
