@@ -12,7 +12,7 @@ from torch import Tensor
 from potentials.scaling import Scaling
 
 #: products count this much less than descriptors of the same size under the ridge
-PRODUCT_SCALE = 0.3
+PRODUCT_SCALE = 0.1
 
 
 def size(scaling: Scaling) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from potentials.basis import expand
+from potentials.basis import expand, size
 from potentials.features import Features
 from potentials.scaling import Scaling
 from potentials.spec import LossWeights
@@ -137,6 +137,37 @@ def _penalty(left: Tensor, ridge: float, n_elements: int) -> Tensor:
     penalty = left.new_full((left.shape[-1],), ridge)
     penalty[-n_elements:] *= CONSTANT_RIDGE
     return torch.diag(penalty)
+
+
+def without_products(equations: Sequence[Rows], scaling: Scaling) -> list[Rows]:
+    """The equations with all products of descriptors left out (their coefficients become zero)."""
+    n_elements, n_plain = scaling.mean.shape
+    used = torch.zeros(n_elements, size(scaling), dtype=torch.float64)
+    used[:, :n_plain] = 1.0
+    mask = torch.cat([used.flatten(), torch.ones(n_elements, dtype=torch.float64)])
+    return [Rows(r.design * mask, r.goal) for r in equations]
+
+
+def held_out_loss(
+    equations: Sequence[Rows], weights: Tensor, folds: Tensor, ridge: float, n_elements: int
+) -> float:
+    """Weighted mean loss of every structure by a fit that has not seen its fold.
+
+    Args:
+        equations: one entry per structure, F in all.
+        weights: how much each structure counts (F,).
+        folds: the fold of each structure (F,).
+        ridge: ridge parameter.
+        n_elements: number of constants, the last columns.
+    """
+    names = folds.unique()
+    seen = (folds[None, :] != names[:, None]).to(weights) * weights
+    total = 0.0
+    for solution, fold in zip(solve(equations, seen, ridge, n_elements), names, strict=True):
+        for index in torch.nonzero(folds == fold).flatten().tolist():
+            left = equations[index].goal - equations[index].design @ solution
+            total += float(weights[index] * (left**2).sum())
+    return total / float(weights.sum())
 
 
 def reference_energies(counts: Tensor, energies: Tensor, weights: Tensor) -> Tensor:

@@ -127,18 +127,24 @@ def _block(
     )
 
 
+def fold_of(ids: Sequence[str], folds: int) -> Tensor:
+    """The fold of each label for cross-validation, decided by the id alone (F,)."""
+    return torch.tensor([int(_draw("fold", name) * folds) for name in ids])
+
+
+def _draw(purpose: str, name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the two names."""
+    digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 def held_out(ids: Sequence[str], members: int, share: float) -> Tensor:
     """Which labels each member does not train on (K, F).
 
     Decided by the id alone, so that a label held out once stays so in every retraining and a warm
     start never knows it.
     """
-
-    def draw(member: int, name: str) -> float:
-        digest = hashlib.sha256(f"{member}/{name}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
-
-    return torch.tensor([[draw(k, name) < share for name in ids] for k in range(members)])
+    return torch.tensor([[_draw(str(k), name) < share for name in ids] for k in range(members)])
 
 
 def train_networks(

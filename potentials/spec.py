@@ -38,10 +38,10 @@ class LinearSpec(Settings):
 
     ridge: float = Field(1e-4, gt=0, description="Ridge parameter lambda on scaled descriptors.")
     components: int = Field(
-        0,
+        12,
         ge=0,
         description="Principal components of the descriptors whose products it uses beside the "
-        "descriptors themselves; 0: descriptors only.",
+        "descriptors themselves, where that lowers a held-out error; 0: descriptors only.",
     )
 
 

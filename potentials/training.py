@@ -14,19 +14,23 @@ from potentials.features import Features, features, values_only
 from potentials.linear import (
     Rows,
     Targets,
+    held_out_loss,
     reference_energies,
     row_scale,
     rows,
     solve,
+    without_products,
 )
 from potentials.loss import label_weights
 from potentials.network import Networks
-from potentials.residual import Residual, held_out, train_networks
+from potentials.residual import Residual, fold_of, held_out, train_networks
 from potentials.scaling import Scaling, scaling_of
 from potentials.spec import EnsembleSpec
 from potentials.structures import FloatArray, Frame
 from potentials.wall import wall_of
 
+#: folds of the test whether products of descriptors pay
+FOLDS = 5
 #: added to every Poisson count, so that no member ignores a label altogether
 BOOTSTRAP_FLOOR = 0.05
 
@@ -65,7 +69,7 @@ def fit(
         rng: source of bootstrap weights and initial networks.
         unlabelled: further structures to scale the descriptors by.
         warm: an earlier ensemble; its scaling is kept and its networks are trained on. One of
-            another descriptor or of other elements is no help and left aside.
+            another descriptor or basis or of other elements is no help and left aside.
         pressure: labels are weighted by E + pV [eV/Å^3].
         calibration: factor from spread to error.
 
@@ -75,7 +79,7 @@ def fit(
     began = time.perf_counter()
     _check(frames)
     frames = sorted(frames, key=lambda frame: frame.id)
-    if warm is not None and warm.spec.descriptor != spec.descriptor:
+    if warm is not None and not _same_basis(warm.spec, spec):
         warm = None
     elements = _elements(frames, unlabelled, warm)
     warm = warm if warm is not None and warm.elements == elements else None
@@ -85,6 +89,7 @@ def fit(
         rows(f, t, data.scaling, spec.loss)
         for f, t in zip(data.features, data.targets, strict=True)
     ]
+    equations, products = _basis(spec, data, equations)
     networks = _networks(spec, data, equations, boot, rng, warm)
     coefficients = _final_linear(spec, data, equations, boot, networks)
     n_elements = len(elements)
@@ -104,12 +109,30 @@ def fit(
     )
     facts = {
         "labels": len(frames),
+        "products": products,
         "networks": networks is not None,
         "pressure_ev_per_a3": pressure,
         **training_errors(ensemble, frames),
         "seconds": time.perf_counter() - began,
     }
     return replace(ensemble, facts=facts)
+
+
+def _basis(spec: EnsembleSpec, data: DataSet, equations: list[Rows]) -> tuple[list[Rows], bool]:
+    """The equations with products of descriptors, if those lower a held-out error; else without.
+
+    On a dozen labels products fit noise; on fifty they halve the error where bonding changes.
+    """
+    plain = without_products(equations, data.scaling)
+    folds = fold_of([frame.id for frame in data.frames], FOLDS)
+    if spec.linear.components == 0 or len(folds.unique()) < FOLDS:
+        return plain, False
+    n_elements = len(data.scaling.mean)
+    lost = [
+        held_out_loss(rows_, data.weights, folds, spec.linear.ridge, n_elements)
+        for rows_ in (equations, plain)
+    ]
+    return (equations, True) if lost[0] < lost[1] else (plain, False)
 
 
 def training_errors(ensemble: Ensemble, frames: Sequence[Frame]) -> dict[str, float]:
@@ -233,6 +256,10 @@ def _networks(
     return train_networks(
         spec, problem, train, torch.where(kept_out, data.weights, 0.0), generator, start
     )
+
+
+def _same_basis(one: EnsembleSpec, other: EnsembleSpec) -> bool:
+    return one.descriptor == other.descriptor and one.linear.components == other.linear.components
 
 
 def _same_shape(one: EnsembleSpec, other: EnsembleSpec) -> bool:

@@ -11,7 +11,7 @@ from aga.search import acquisition, seeds
 from aga.search.acquisition.disagreement import Disagreement
 from aga.search.acquisition.lower_confidence_bound import LowerConfidenceBound
 from aga.search.candidate import Candidate, Known
-from aga.search.similarity import KnownSet, distance, fingerprint
+from aga.search.similarity import DUPLICATE, KnownSet, distance, fingerprint
 from aga.search.space import Space
 
 KINDS = acquisition.kinds()
@@ -151,6 +151,69 @@ def test_one_twin_of_the_best_unrelaxed_label_per_call(unrelaxed):
     assert ids(rule.choose(both, labels, [], 4)) == ["other"]
     # and none while one is being labelled
     assert not rule.choose(both[:1], labels, both[1:], 4)
+
+
+def relaxed_again(
+    index: int, enthalpy: float, amplitude: float = 0.02, name: str = "again", parent: str = ""
+) -> Candidate:
+    """A label of the list after relaxation on the potential: evolution's `again`."""
+    one = twin(index, enthalpy, amplitude, name)
+    one.parents = (parent or f"k{index:02d}",)
+    return one
+
+
+def test_the_best_label_relaxed_on_the_potential_may_be_predicted_above_it():
+    """A potential that is off by a constant there must not keep the search from its minimum."""
+    rule = LowerConfidenceBound()
+    labels = [known(0, 0.0, fmax=0.2), known(1, 0.05)]
+    high = relaxed_again(0, 0.25)
+    assert ids(rule.choose([high], labels, [], 4)) == ["again"]
+    # not because it is high: any other way to the same crystal is blocked
+    for field, value in [("origin", "strain"), ("parents", ()), ("parents", ("k01",))]:
+        other = relaxed_again(0, 0.25)
+        setattr(other, field, value)
+        assert not rule.choose([other], labels, [], 4), field
+    both = relaxed_again(0, 0.25)
+    both.parents = ("k00", "k01")
+    assert not rule.choose([both], labels, [], 4)
+
+
+def test_the_best_label_relaxed_on_the_potential_is_chosen_once():
+    """Two steps to either side: copies of the best, not of each other."""
+    rule = LowerConfidenceBound(explore=0.0)
+    best = known(0, 0.0, fmax=0.2)
+    steps = [relaxed_again(0, 0.2, 0.03, "a"), relaxed_again(0, 0.21, 0.065, "b")]
+    assert distance(steps[0].fingerprint, steps[1].fingerprint) > DUPLICATE
+    assert all(distance(one.fingerprint, best.fingerprint) < DUPLICATE for one in steps)
+    assert ids(rule.choose(steps[1:], [best], [], 4)) == ["b"]
+    assert ids(rule.choose(steps, [best], [], 4)) == ["a"]
+    # nor beside a step that is being labelled
+    assert not rule.choose(steps[:1], [best], steps[1:], 4)
+    # a candidate that needs no exception does not use it up
+    free = candidate(2, -0.05)
+    assert ids(rule.choose([free, *steps], [best], [], 4)) == ["c02", "a"]
+
+
+def test_a_finished_best_label_is_not_labelled_again():
+    for stress in (0.0, None):
+        done = known(0, 0.0, stress=stress)
+        assert not LowerConfidenceBound().choose([relaxed_again(0, 0.1)], [done], [], 4)
+        assert not LowerConfidenceBound().choose([relaxed_again(0, -0.1)], [done], [], 4)
+
+
+def test_other_labels_relaxed_on_the_potential_must_be_predicted_below_themselves():
+    rule = LowerConfidenceBound()
+    labels = [known(0, 0.0, fmax=0.2), known(1, 0.05, fmax=0.2)]
+    assert not rule.choose([relaxed_again(1, 0.06)], labels, [], 4)
+    assert ids(rule.choose([relaxed_again(1, 0.03)], labels, [], 4)) == ["again"]
+    # nor does the name of the best help a copy of another
+    assert not rule.choose([relaxed_again(1, 0.06, parent="k00")], labels, [], 4)
+
+
+def test_the_very_geometry_of_the_best_is_not_labelled_again_after_relaxation():
+    """The potential moved nothing: the same label would come back."""
+    still = Candidate("again", CRYSTALS[0], "relabel", ("k00",), 0.1, 0.02)
+    assert not LowerConfidenceBound().choose([still], [known(0, 0.0, fmax=0.2)], [], 4)
 
 
 def test_an_unrelaxed_label_does_not_block_its_minimum():

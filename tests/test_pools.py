@@ -104,6 +104,20 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again(local, tmp_path):
 
 
 @pytest.mark.dask
+def test_a_worker_is_busy_while_its_task_runs(local, tmp_path):
+    def busy():
+        return [row["pool"] for row in local.workers() if row["state"] == "busy"]
+
+    full_house(local, 4)
+    assert busy() == []
+    local.submit(Task(0, "label", "k", {"do": "hold", "folder": str(tmp_path)}))
+    until(lambda: busy() == ["dft"], "one worker to be busy")
+    (tmp_path / "go").touch()
+    collect(local, 1)
+    until(lambda: busy() == [], "all workers to be idle")
+
+
+@pytest.mark.dask
 def test_a_task_that_kills_its_workers_is_a_transient_failure(local):
     local.submit(Task(0, "label", "bad", {"do": "die"}))
     local.submit(Task(1, "evolve", "good"))
@@ -188,6 +202,60 @@ def test_chaos_every_task_is_reported_once():
     assert sorted(task.ordinal for task, _ in done) == list(range(24))
     assert all("ok" in outcome for _, outcome in done)
     assert kills >= 3
+
+
+# opening a cluster
+
+
+@pytest.mark.dask
+def test_a_worker_killed_while_it_starts_does_not_stop_the_opening(tmp_path, monkeypatch, caplog):
+    from calculators.clusters import _dask_local
+
+    mark = tmp_path / "killed"
+    # the first worker that comes by; exclusive creation: only one of them
+    suicide = (
+        "import os, signal\n"
+        "try:\n"
+        f"    os.close(os.open({str(mark)!r}, os.O_CREAT | os.O_EXCL))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "except FileExistsError:\n"
+        "    pass\n"
+    )
+    made = _dask_local._workers
+
+    def workers(local):
+        found = made(local)
+        for worker in found.values():
+            worker["options"]["preload"] = [suicide, *worker["options"]["preload"]]
+        return found
+
+    monkeypatch.setattr(_dask_local, "_workers", workers)
+    with Pools(Local(dft_workers=1), work) as pools:
+        assert mark.exists()
+        pools.submit(Task(0, "label", "k"))
+        assert "ok" in collect(pools, 1)[0][1]
+    assert [record.levelname for record in ours(caplog)] == ["WARNING"]
+    assert "opening 1 of 3" in ours(caplog)[0].getMessage()
+
+
+def ours(caplog):
+    return [record for record in caplog.records if record.name.startswith("calculators")]
+
+
+def test_a_cluster_that_never_opens_is_an_error_that_says_so(monkeypatch, caplog):
+    from calculators.clusters import _dask_local
+
+    tries = []
+
+    def fails(local):
+        tries.append(local)
+        raise RuntimeError("LocalNanny failed to start.")
+
+    monkeypatch.setattr(_dask_local, "_cluster", fails)
+    with pytest.raises(RuntimeError, match=r"expected 4 workers.*3 times.*LocalNanny.*serial"):
+        Local(dft_workers=2).open(work)
+    assert len(tries) == 3
+    assert len(ours(caplog)) == 3
 
 
 DRIVER = """

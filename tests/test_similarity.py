@@ -8,7 +8,15 @@ from ase.spacegroup import crystal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aga.search.similarity import DUPLICATE, KnownSet, distance, fingerprint, near, same
+from aga.search.similarity import (
+    DUPLICATE,
+    KnownSet,
+    distance,
+    fingerprint,
+    near,
+    same,
+    same_form,
+)
 from aga.search.symmetry import primitive, spacegroup, symmetrise
 
 seeds = st.integers(0, 2**32 - 1)
@@ -123,6 +131,73 @@ def test_same_looks_through_cells_and_noise():
     assert not same(silicon, strained)  # volumes 3.6 % apart
     assert not same(silicon, bulk("Ge", "diamond", a=5.43))
     assert not same(ordering("L1_0"), ordering("L1_1"))
+
+
+def at_volume(atoms: Atoms, ratio: float) -> Atoms:
+    """The same crystal, its volume times ``ratio``."""
+    scaled = atoms.copy()
+    scaled.set_cell(atoms.cell.array * ratio ** (1 / 3), scale_atoms=True)
+    return scaled
+
+
+FORMS = {
+    "diamond": bulk("Si", "diamond", a=5.43),
+    "lonsdaleite": lonsdaleite(),
+    "rutile": rutile(),
+    "L1_0": ordering("L1_0"),
+    "L1_1": ordering("L1_1"),
+    "random": disordered(3),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("ratio", [0.81, 0.9, 1.0, 1.1, 1.24])
+def test_a_crystal_within_a_fifth_of_the_volume_is_the_same_form(name, ratio):
+    atoms = FORMS[name]
+    other = at_volume(atoms, ratio)
+    assert same_form(atoms, other)
+    assert same_form(other, atoms)
+    # the judge of duplicates sees the volume
+    assert same(atoms, other) == (ratio == 1.0)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.79, 1.26, 2.0])
+def test_beyond_a_fifth_of_the_volume_it_is_another_form(ratio):
+    silicon = FORMS["diamond"]
+    assert not same_form(silicon, at_volume(silicon, ratio))
+    assert not same_form(at_volume(silicon, ratio), silicon)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("diamond", "lonsdaleite"), ("L1_0", "L1_1"), ("diamond", "rutile"), ("rutile", "random")],
+)
+@pytest.mark.parametrize("ratio", [0.9, 1.0, 1.1])
+def test_other_crystals_are_other_forms_at_any_volume(one, two, ratio):
+    first, second = FORMS[one], FORMS[two]
+    # the second at the volume of the first, or nearly: volume alone must not tell them apart
+    volumes = [atoms.get_volume() / len(atoms) for atoms in (first, second)]
+    moved = at_volume(second, ratio * volumes[0] / volumes[1])
+    assert not same_form(first, moved)
+    assert not same_form(moved, first)
+
+
+def test_a_form_is_seen_through_noise_supercells_and_rotation():
+    silicon = FORMS["diamond"]
+    other = at_volume(silicon, 0.88).repeat((2, 1, 1))
+    other.rattle(0.03, rng=np.random.default_rng(0))
+    other.rotate(40, "z", rotate_cell=True)
+    assert same_form(silicon, other)
+    assert same_form(other, silicon)
+
+
+def test_comparing_forms_changes_neither_structure():
+    pair = rutile(), at_volume(rutile(), 1.1)
+    copies = [atoms.copy() for atoms in pair]
+    same_form(*pair)
+    for atoms, before in zip(pair, copies, strict=True):
+        assert atoms == before
+        assert (atoms.cell.array == before.cell.array).all()
 
 
 def test_near_needs_both_fingerprint_and_matcher():

@@ -40,8 +40,6 @@ CONFIG = "campaign.json"
 POOL = 60
 #: sharp weights for the last steps to a minimum [eV/atom] (they see only what lies near)
 SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
-#: products of descriptors halve the error near labels; they are not let loose on the whole space
-SHARP_COMPONENTS, SHARP_RIDGE = 12, 1e-3
 #: tolerance of restoring a symmetry before the last label [Å]
 SYMPREC = 0.1
 
@@ -313,7 +311,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
 
 def _sharp(config: CampaignConfig) -> Any:
     """Settings of a fit that must be right near the lowest label only."""
-    from potentials.spec import LabelWeights, LinearSpec
+    from potentials.spec import LabelWeights
 
     spec = config.potential
     narrow = LabelWeights(
@@ -322,10 +320,7 @@ def _sharp(config: CampaignConfig) -> Any:
         force_scale_ev_per_a=spec.labels.force_scale_ev_per_a,
     )
     off = spec.network.model_copy(update={"enabled": False})
-    linear = LinearSpec(ridge=SHARP_RIDGE, components=SHARP_COMPONENTS)
-    return spec.model_copy(
-        update={"labels": narrow, "linear": linear, "network": off, "bootstrap": "none"}
-    )
+    return spec.model_copy(update={"labels": narrow, "network": off, "bootstrap": "none"})
 
 
 def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> Atoms | None:

@@ -30,6 +30,8 @@ from potentials.gates import Relaxed
 Relaxer = Callable[[Sequence[Atoms]], list[Relaxed]]
 
 CARRIED = "carried"
+#: a relaxed structure this near a symmetry has it [Å]
+EXACT_SYMPREC = 0.01
 _GLOBAL_RANDOM = Lock()
 
 
@@ -196,7 +198,7 @@ class _Search:
             arrived.append(
                 Candidate(
                     id=proposal.id,
-                    atoms=end.atoms,
+                    atoms=self._tidied(end.atoms),
                     origin=proposal.origin,
                     parents=proposal.parents,
                     enthalpy=float(end.enthalpy),
@@ -248,6 +250,11 @@ class _Search:
         if self.settings.parent_symprec_a == 0:
             return atoms
         return symmetrise(atoms, self.settings.parent_symprec_a) or atoms
+
+    @staticmethod
+    def _tidied(atoms: Atoms) -> Atoms:
+        """Exact symmetry where it is broken by rounding only: engines save k-points by it."""
+        return symmetrise(atoms, EXACT_SYMPREC) or atoms
 
     def _reason(self, end: Relaxed) -> str:
         if end.stopped == "gate":

@@ -211,10 +211,11 @@ def _lost(error: BaseException) -> str:
 def _row(worker: Mapping[str, Any]) -> dict[str, Any]:
     """A line of the table of workers."""
     metrics = worker["metrics"]
+    tasks = metrics.get("task_counts", {})  # by state, as of the last heartbeat
     return {
         "name": str(worker["name"]),
         "pool": next(iter(worker["resources"]), ""),
-        "state": "busy" if metrics.get("executing") else "idle",
+        "state": "busy" if tasks.get("executing") else "idle",
         "pid": metrics.get("pid", 0),
         "memory": metrics.get("memory", 0),
     }

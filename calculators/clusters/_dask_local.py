@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 CLOSE_S = 1.0  # [s] a worker gets to end by itself
 CLOSE_LIMIT_S = 20.0  # [s] for all of them; what is left then ends with this process
+OPENINGS = 3  # tries: Dask replaces a worker that dies, but not one that dies while it starts
+
+log = logging.getLogger(__name__)
 
 
 class LocalNanny(Nanny):  # type: ignore[misc]
@@ -38,13 +41,35 @@ def start(local: "Local", work: Work) -> DaskCrew:
     with ExitStack() as stack:
         stack.enter_context(dask.config.set({**SETTINGS, **local.settings()}))
         with interrupts_held():
-            cluster = _cluster(local)
+            cluster = _opened(local)
             stack.callback(cluster.close, timeout=CLOSE_LIMIT_S)
             client = Client(cluster, set_as_default=False)
             stack.callback(client.close, timeout=CLOSE_LIMIT_S)
         size = len(cluster.worker_spec)
         # the number it has: `scale` then starts those that are missing and changes nothing else
         return DaskCrew(client, local.slots(), work, lambda: cluster.scale(size), stack.pop_all())
+
+
+def _opened(local: "Local") -> SpecCluster:
+    """The cluster, opened anew where a worker or the scheduler did not come up.
+
+    Raises:
+        RuntimeError: it failed every time.
+    """
+    for opening in range(1, OPENINGS + 1):
+        try:
+            return _cluster(local)
+        except RuntimeError as error:  # what Dask raises; it has ended what it had started
+            log.warning(
+                "opening %d of %d of the local cluster failed: %s", opening, OPENINGS, error
+            )
+            last = error
+    raise RuntimeError(
+        f"cluster local: expected {sum(local.slots().values())} workers, but opening them failed "
+        f"{OPENINGS} times, at last with: {last} Usually the machine is out of memory and kills "
+        "them: ask for fewer workers (cluster: {kind: local, dft_workers: 1}) or use cluster: "
+        "{kind: serial}"
+    ) from last
 
 
 def _cluster(local: "Local") -> SpecCluster:

@@ -24,9 +24,18 @@ def frames():
 
 @pytest.fixture(scope="session")
 def linear(frames):
-    """Without networks."""
-    spec = quick_spec(network={"enabled": False})
+    """Without networks or products of descriptors."""
+    spec = quick_spec(network={"enabled": False}, linear={"components": 0})
     return fit(spec, frames, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="session")
+def products(frames):
+    """Linear in products of six components as well, which takes more labels."""
+    spec = quick_spec(network={"enabled": False}, linear={"components": 6})
+    made = fit(spec, [*frames, *crystal_frames(40)], np.random.default_rng(0))
+    assert made.facts["products"] is True
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +45,8 @@ def deep(linear):
 
 
 def random_networks(ensemble, hidden=(6, 5), seed=0):
-    members, n_elements, size = ensemble.linear.shape
+    members, n_elements = ensemble.constants.shape
+    size = ensemble.scaling.mean.shape[1]
     generator = torch.Generator().manual_seed(seed)
     made = Networks(members, n_elements, size, hidden, generator)
     with torch.no_grad():
@@ -46,17 +56,21 @@ def random_networks(ensemble, hidden=(6, 5), seed=0):
     return made
 
 
-@pytest.fixture(params=["linear", "deep"])
+@pytest.fixture(params=["linear", "products", "deep"])
 def ensemble(request):
-    """Either."""
+    """Any of them."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
 def bonded():
     """Fitted to rattled crystals around equilibrium: has the minima that relaxation needs."""
-    frames = [
+    spec = quick_spec(network={"enabled": False})
+    return fit(spec, crystal_frames(60), np.random.default_rng(0))
+
+
+def crystal_frames(count):
+    return [
         Frame(f"b{index:03d}", atoms, emt_label(atoms))
-        for index, atoms in enumerate(rattled_crystals(60))
+        for index, atoms in enumerate(rattled_crystals(count))
     ]
-    return fit(quick_spec(network={"enabled": False}), frames, np.random.default_rng(0))

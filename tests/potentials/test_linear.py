@@ -79,8 +79,10 @@ def test_scale_of_the_weights_does_not_matter():
     assert torch.allclose(one, other, atol=ROUNDING_ABS)
 
 
-def test_columns_reproduce_the_evaluation(linear, frames):
+@pytest.mark.parametrize("name", ["linear", "products"])
+def test_columns_reproduce_the_evaluation(name, frames, request):
     """Coefficients times columns are the energies, forces and stresses of the ensemble."""
+    linear = request.getfixturevalue(name)
     for frame in frames[:6]:
         found = features([frame.atoms], linear.spec.descriptor, linear.elements)[0]
         energy, slope = columns(found, linear.scaling)
