@@ -180,7 +180,7 @@ class StopConfig(Section):
     """When the search is finished before its budget is."""
 
     patience_labels: int = Field(
-        10, ge=1, description="Labels in a row without a better distinct structure."
+        15, ge=1, description="Labels in a row without a better distinct structure."
     )
     spread_ev_per_atom: float = Field(
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."

@@ -16,6 +16,8 @@ from aga.search.candidate import Candidate, Known
 from aga.search.similarity import same_form
 from potentials.structures import Label
 
+#: a drop of the best by more than this is news, whatever its form [eV/atom]
+IMPROVEMENT = 0.05
 #: a member confirms its structure when it lies at most this far above the lowest one [eV/atom]
 TIE = 0.002
 
@@ -145,6 +147,7 @@ class State:
     operators: dict[str, tuple[float, float]] = field(default_factory=dict)
     polished: dict[str, list[Candidate]] = field(default_factory=dict)
     best_since: int = 0
+    best_was: float = float("inf")
     relaxation_points: int = 0
     resumed: int = 0
     search_over: str = ""
@@ -270,8 +273,9 @@ class State:
             self.relaxation_points += record.kind == "relax"
             before = self.ranking[0].id if self.groups else ""
             _put(self.groups, home, known)
-            if self.ranking[0].id != before:
-                self.best_since = len(self.labelled)
+            best = self.ranking[0]
+            if best.id != before or best.best.enthalpy < self.best_was - IMPROVEMENT:
+                self.best_since, self.best_was = len(self.labelled), best.best.enthalpy
 
     def _add_label(self, record: Record, candidate: Candidate, label: Label, key: str) -> Known:
         known = known_of(candidate, label, self.pressure)

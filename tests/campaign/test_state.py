@@ -53,8 +53,16 @@ def test_labels_of_one_structure_are_one_group_named_by_its_first():
 def test_a_better_member_is_no_new_structure():
     history = History()
     history.seed([candidate("a", 1), candidate("b", 4), candidate("c", 1, shift=0.02)])
-    history.labels(label(1.0), label(1.2), label(0.8))
+    history.labels(label(1.0), label(1.2), label(0.999))
     assert history.state.best_since == 1
+
+
+def test_a_large_drop_of_the_best_is_news_whatever_its_form():
+    history = History()
+    history.seed([candidate("a", 1), candidate("b", 4), candidate("c", 1, shift=0.02)])
+    history.labels(label(1.0), label(1.2), label(-10.0))
+    assert history.state.ranking[0].id == "a"
+    assert history.state.best_since == 3
 
 
 def test_confirmed_is_the_lowest_relaxed_member_within_the_tie():

@@ -31,7 +31,7 @@ class Acquisition(BaseModel, ABC):
 
     kind: str
     window_ev_per_atom: float = Field(
-        0.3, gt=0, description="Only candidates this near the lowest enthalpy known [eV/atom]."
+        0.4, gt=0, description="Only candidates this near the lowest enthalpy known [eV/atom]."
     )
     spread_cap_ev_per_atom: float = Field(
         0.5, gt=0, description="Largest spread of the ensemble that is trusted [eV/atom]."
@@ -41,7 +41,7 @@ class Acquisition(BaseModel, ABC):
     )
 
     explore: float = Field(
-        0.25,
+        0.34,
         ge=0,
         le=1,
         description="Share of the labels given to the candidate least like anything labelled.",
