@@ -35,6 +35,8 @@ def config(**changes: Any) -> CampaignConfig:
         "search": {
             "initial_labels": 4,
             "batch": 3,
+            # lowest first, so that a test can say what comes next
+            "acquisition": {"kind": "lower_confidence_bound", "explore": 0.0},
             "evolution": {"candidates": 12, "keep": 20, "carried": 6, "archive_parents": 4},
         },
         "potential": POTENTIAL,
@@ -54,11 +56,11 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def crystal(number: int) -> Atoms:
-    """CuAu; another number is another crystal, because its volume differs by 4 %."""
-    atoms = Atoms("CuAu", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[2.8, 2.8, 3.6])
-    atoms.pbc = True
-    atoms.set_cell(atoms.cell * 1.04 ** (number / 3), scale_atoms=True)
-    return atoms
+    """CuAu; another number is another form (its c/a differs) at another volume (by 4 %)."""
+    stretch = 1.0 + 0.14 * number
+    cell = np.array([2.8, 2.8, 3.6 * stretch]) * (1.04**number / stretch) ** (1 / 3)
+    positions = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    return Atoms("CuAu", scaled_positions=positions, cell=cell, pbc=True)
 
 
 def candidate(
