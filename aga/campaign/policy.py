@@ -10,8 +10,10 @@ import numpy as np
 
 from aga.campaign import confirmation
 from aga.campaign.state import Decision, Generation, State, label_references
+from aga.search import operators
 from aga.search.adaptation import weights
 from aga.search.candidate import Candidate
+from aga.search.space import Space
 from calculators.task import Pool
 
 #: seed tasks at most, when too few of the first labels succeed
@@ -226,22 +228,23 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     if not (stale or idle):
         return []
     carried = [] if generation is None else [c.id for c in generation.candidates]
-    operators = state.config.search.operators
-    names = _operator_names() if operators is None else [one.kind for one in operators]
     inputs = {
         "model": newest.key,
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
-        "weights": weights(state.operators, names),
+        "weights": weights(state.operators, _operators(state)),
         "volume_per_atom": volume_guess(state),
     }
     return [Decision("evolve", inputs)]
 
 
-def _operator_names() -> list[str]:
-    from aga.search import operators
-
-    return list(operators.kinds())
+def _operators(state: State) -> list[str]:
+    """The operators of the search that can do anything with its composition."""
+    chosen = state.config.search.operators
+    if chosen is None:
+        chosen = tuple(operators.build({"kind": kind}) for kind in operators.kinds())
+    space = Space(state.config.composition)
+    return [one.kind for one in chosen if one.applicable(space)]
 
 
 def volume_guess(state: State) -> float:
