@@ -7,7 +7,7 @@ import pytest
 from calculators.clusters import Cluster, build, kinds
 from calculators.pools import Pools
 from calculators.task import POOL_OF, POOLS, Task
-from tests.pool_work import work
+from tests.pool_work import memory, work
 
 # a small machine of each kind
 SETTINGS = {"local": {"dft_workers": 2}}
@@ -149,3 +149,13 @@ def test_a_task_of_unknown_kind_is_refused():
 
 def test_every_kind_of_task_has_a_pool():
     assert set(POOL_OF.values()) == set(POOLS)
+
+
+@pytest.mark.dask
+def test_workers_and_their_programs_keep_memory_instead_of_giving_it_back_at_every_step():
+    """Dask's own default makes every large array a round of page faults."""
+    with Pools(build({"kind": "local", "dft_workers": 1}), memory) as pools:
+        pools.submit(Task(0, "label", "key"))
+        ((_, outcome),) = pools.completed(30.0)
+    assert int(outcome["ok"]["MALLOC_TRIM_THRESHOLD_"]) > 2**30
+    assert int(outcome["ok"]["MALLOC_MMAP_THRESHOLD_"]) > 2**29

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 CLOSE_S = 1.0  # [s] a worker gets to end by itself
 CLOSE_LIMIT_S = 20.0  # [s] for all of them; what is left then ends with this process
+# glibc hands every array of some size back to the system and asks for it again at the next step,
+# Dask's own default even more so; on a virtual machine the page faults cost as much as the work
+MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
 OPENINGS = 3  # tries: Dask replaces a worker that dies, but not one that dies while it starts
 
 log = logging.getLogger(__name__)
@@ -29,7 +36,8 @@ class LocalNanny(Nanny):  # type: ignore[misc]
         super().__init__(*args, **settings)
         # numerical libraries read these when they are loaded; Nanny's `env` comes too late for
         # that, and Dask's own defaults give way to what the user has exported
-        self.pre_spawn_env.update(threads)
+        self.pre_spawn_env.update(threads | MEMORY)
+        self.env.update(threads | MEMORY)  # and the programs that the worker starts
 
     async def close(self, timeout: float = CLOSE_S, reason: str = "close") -> Any:
         """As Nanny's, but with a shorter default: a task that runs is not waited for."""
