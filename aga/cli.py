@@ -170,6 +170,8 @@ def schema() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: user errors become lines on standard error and exit code 2."""
+    # spglib tells the terminal of every tolerance that does not work out; we try the next one
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     try:
         app(arguments)
     except ConfigError as error:
