@@ -128,7 +128,7 @@ def test_garbage_is_never_offered():
     holes = [candidate(0, -20.0, 5.0), candidate(1, -3.0, 0.6)]
     assert rule.choose(holes, [], [], 4) == []
     # nor does a hole shift the window of the others
-    assert ids(rule.choose([*holes, candidate(2, 0.0), candidate(3, 0.31)], [], [], 4)) == ["c02"]
+    assert ids(rule.choose([*holes, candidate(2, 0.0), candidate(3, 0.41)], [], [], 4)) == ["c02"]
     assert rule.choose([Candidate(id="x", atoms=CRYSTALS[0], origin="rattle")], [], [], 1) == []
 
 

@@ -40,6 +40,8 @@ CONFIG = "campaign.json"
 POOL = 60
 #: sharp weights for the last steps to a minimum [eV/atom] (they see only what lies near)
 SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
+#: steps towards a minimum where the corrected ensemble has none
+FIRST_STEPS = 10
 #: tolerance of restoring a symmetry before the last label [Å]
 SYMPREC = 0.1
 
@@ -334,16 +336,21 @@ def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> 
     if label.stress is not None:
         missing = voigt_6_to_full_3x3_stress(label.stress) - found.stress[0].numpy()
     space = space_of(config, target.atoms.get_volume() / len(target.atoms))
-    end = relax(
+    corrected = partial(
+        relax,
         [target.atoms],
         ensemble,
         pressure=space.pressure,
         fmax=0.2 * config.confirm.fmax_ev_per_a,
-        max_steps=2 * config.relaxation.max_steps,
         gates=space.gates(),
         offsets=[Offset(label.forces - found.forces.numpy(), missing)],
-    )[0]
-    return None if end.stopped == "gate" else end.atoms
+    )
+    # where the whole way leaves the gates, its first steps are still right: the label says so
+    for steps in (2 * config.relaxation.max_steps, FIRST_STEPS):
+        end = corrected(max_steps=steps)[0]
+        if end.stopped != "gate":
+            return end.atoms
+    return None
 
 
 def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
