@@ -98,7 +98,7 @@ def campaign(seed, goal):
         best = state.ranking[0]
         end = state.confirmed(best)
         # under CHGNet hexagonal diamond is as low as diamond: either may be first in the end
-        confirmed = end is not None and end.enthalpy <= goal[0] + NEAR
+        confirmed = end is not None and bool(end.enthalpy <= goal[0] + NEAR)
         store.close()
     return {
         "method": "aga",
@@ -115,7 +115,7 @@ def campaign(seed, goal):
 def is_hit(known, goal):
     """Whether a label is the ground state: its form, and its energy within 5 meV/atom."""
     energy, atoms = goal
-    return known.enthalpy <= energy + NEAR and same_form(atoms, known.atoms)
+    return bool(known.enthalpy <= energy + NEAR) and same_form(atoms, known.atoms)
 
 
 def random_search(seed, goal, budget):
@@ -168,14 +168,15 @@ def summary(rows, method):
 def main():
     """Run both methods and print one JSON object per seed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--method", choices=["aga", "random", "both"], default="both")
     parser.add_argument("--budget", type=int, default=1500, help="oracle calls of random search")
     parser.add_argument("--json", type=Path, help="also write all rows to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     goal, rows = diamond(), []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         if options.method != "random":
             rows.append(campaign(seed, goal))
             print(json.dumps(rows[-1]), flush=True)
