@@ -17,7 +17,7 @@ from aga.report.files import published
 SHOWN = 20
 STYLE = """
 body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff;
-  max-width: 62rem; margin: 1.5rem auto; padding: 0 1rem; }
+  max-width: 78rem; margin: 1.5rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p { margin: .4rem 0; } .state { font-weight: 600; } .note { color: #666; font-size: .88rem; }
 .wide { overflow-x: auto; }
