@@ -94,7 +94,7 @@ class Acquisition(BaseModel, ABC):
 
         A potential that has only seen one kind of bonding can place another far too high and be
         sure of it: among close-packed silicon, diamond is predicted 0.3 eV/atom too high with a
-        spread of 0.01. No rule that asks the potential would ever look.
+        spread of 0.05. No rule that asks the potential would ever look.
         """
         return int((asked + 1) * self.explore) > int(asked * self.explore)
 
