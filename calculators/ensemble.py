@@ -55,20 +55,27 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
 
         Raises:
             UnknownElementError: the ensemble was not trained on an element.
-            PropertyNotImplementedError: stress of a structure that is not periodic.
+            PropertyNotImplementedError: stress of a structure that is not periodic, or spread of
+                a single member.
         """
         asked = properties or ["energy"]
         super().calculate(atoms, asked, system_changes)
         if "stress" in asked and not self.atoms.pbc.all():
             raise PropertyNotImplementedError("stress needs a structure periodic in 3 directions")
+        single = self.ensemble.spec.members == 1
+        if single and {"energy_std", "forces_std"} & set(asked):
+            raise PropertyNotImplementedError(
+                "energy_std and forces_std need two members or more, this ensemble has one"
+            )
         found = self.ensemble.predict([self.atoms], members="forces_std" in asked)
         results: dict[str, Any] = {
             "energy": float(found.energy[0]),
             "free_energy": float(found.energy[0]),
             "forces": found.forces.numpy(),
-            "energy_std": float(found.energy_std[0]),
             "extrapolating": bool(found.extrapolation[0] > 0.0),
         }
+        if not single:
+            results["energy_std"] = float(found.energy_std[0])
         if self.atoms.pbc.all():
             stress = full_3x3_to_voigt_6_stress(found.stress[0].numpy())
             results["stress"] = np.asarray(stress, dtype=np.float64)

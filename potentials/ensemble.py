@@ -20,7 +20,7 @@ from potentials.spec import EnsembleSpec
 from potentials.wall import Wall
 
 #: version of the saved format; raise it when the meaning of a field changes
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,11 +30,12 @@ class Prediction:
     Attributes:
         energy: mean total energies [eV] (M,).
         member_energy: total energies of the members [eV] (K, M).
-        energy_std: calibrated standard deviation over the members [eV/atom] (M,).
+        energy_std: calibrated standard deviation over the members [eV/atom] (M,); NaN where there
+            is one member only.
         forces: mean forces [eV/Å] (N, 3).
         stress: mean stresses [eV/Å^3] (M, 3, 3), tension positive.
         forces_std: calibrated standard deviation of the members' force vectors [eV/Å] (N,), or
-            None where it was not asked for.
+            None where it was not asked for; NaN where there is one member only.
         extrapolation: largest scaled descriptor beyond the range of the training data, in
             units of that range (M,); zero inside.
     """
@@ -101,16 +102,12 @@ class Ensemble:
             members: also the spread of the forces (K further derivatives).
         """
         vectors = batch.vectors().detach().requires_grad_()
-        first = batch.pairs.first
-        n_atoms = len(batch.positions)
-        values = self.spec.descriptor.values(
-            vectors, first, batch.species[batch.pairs.second], n_atoms, len(self.elements)
-        )
+        values = self._values(batch, vectors)
         scaled = self._scaled(values.detach(), batch.species)
         energies, slopes = self._atomic(scaled, batch.species)
         pushes = self._wall(batch, vectors)
-        own = torch.zeros_like(scaled[:, 0]).index_add(0, first, pushes.detach())
-        member_energy = _sum_by(energies + own, batch.system, batch.n_systems)
+        energies = energies + _by_first(pushes.detach(), batch)
+        member_energy = _sum_by(energies, batch.system, batch.n_systems)
         slopes = slopes / self.scaling.spread[batch.species].to(slopes)
         pull = torch.autograd.grad(
             [values, pushes],
@@ -119,7 +116,7 @@ class Ensemble:
             retain_graph=members,
         )[0]
         count = batch.n_atoms.to(scaled)
-        spread = member_energy.std(dim=0, unbiased=True) / count * self.calibration
+        spread = _deviation(member_energy) / count * self.calibration
         return Prediction(
             energy=member_energy.mean(dim=0),
             member_energy=member_energy,
@@ -133,6 +130,21 @@ class Ensemble:
     def predict(self, structures: Sequence[Atoms], *, members: bool = False) -> Prediction:
         """`evaluate` for ASE structures, in float64."""
         return self.evaluate(self.batch(structures), members=members)
+
+    def atomic_energies(self, structures: Sequence[Atoms]) -> Tensor:
+        """Energies of all atoms by each member [eV] (K, N), N atoms of all structures in order."""
+        batch = self.batch(structures)
+        vectors = batch.vectors()
+        scaled = self._scaled(self._values(batch, vectors), batch.species)
+        energies, _ = self._atomic(scaled, batch.species)
+        return energies + _by_first(self._wall(batch, vectors), batch)
+
+    def _values(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Descriptors of all atoms (N, D)."""
+        pairs = batch.pairs
+        return self.spec.descriptor.values(
+            vectors, pairs.first, batch.species[pairs.second], batch.species, len(self.elements)
+        )
 
     def _scaled(self, values: Tensor, species: Tensor) -> Tensor:
         mean, spread = self.scaling.mean.to(values), self.scaling.spread.to(values)
@@ -163,9 +175,8 @@ class Ensemble:
                 for slope in slopes
             ]
         )
-        deviation = forces - forces.mean(dim=0)
-        variance = (deviation**2).sum(dim=(0, 2)) / (len(forces) - 1)
-        return variance.sqrt() * self.calibration
+        lengths: Tensor = torch.linalg.vector_norm(_deviation(forces), dim=1)
+        return lengths * self.calibration
 
     def _extrapolation(self, scaled: Tensor, batch: Batch) -> Tensor:
         low, high = self.bounds.to(scaled)[:, batch.species]
@@ -195,6 +206,7 @@ class Ensemble:
             "calibration": self.calibration,
             "engine": self.engine,
             "networks": self.networks is not None,
+            "activations": None if self.networks is None else list(self.networks.activations),
             "facts": self.facts,
         }
         (made / "ensemble.json").write_text(json.dumps(about, indent=1))
@@ -248,7 +260,9 @@ class Ensemble:
             reference=state["reference"],
             linear=state["linear"],
             constants=state["constants"],
-            networks=_networks(spec, state) if about["networks"] else None,
+            networks=_networks(spec, state, about.get("activations"))
+            if about["networks"]
+            else None,
             wall=Wall(state["wall"]),
             bounds=state["bounds"],
             calibration=about["calibration"],
@@ -266,12 +280,30 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _networks(spec: EnsembleSpec, state: dict[str, Tensor]) -> Networks:
+def _networks(
+    spec: EnsembleSpec, state: dict[str, Tensor], activations: list[str] | None
+) -> Networks:
     n_elements, size = state["mean"].shape
-    made = Networks(spec.members, n_elements, size, spec.network.hidden, torch.Generator())
+    hidden = spec.network.hidden
+    made = Networks(
+        spec.members, n_elements, size, hidden, torch.Generator(), activations=activations
+    )
     own = {k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")}
     made.load_state_dict(own)
     return made
+
+
+def _deviation(members: Tensor) -> Tensor:
+    """Standard deviation over the members, (K, ...) to (...); of a single one it is not known."""
+    if len(members) == 1:
+        return torch.full_like(members[0], torch.nan)
+    return members.std(dim=0, unbiased=True)
+
+
+def _by_first(of_pairs: Tensor, batch: Batch) -> Tensor:
+    """Sums over the pairs of each atom (N,)."""
+    zero = of_pairs.new_zeros(len(batch.positions))
+    return zero.index_add(0, batch.pairs.first, of_pairs)
 
 
 def _sum_by(atomic: Tensor, system: Tensor, n_systems: int) -> Tensor:

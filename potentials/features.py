@@ -65,7 +65,7 @@ def values_only(
 def _values(batch: Batch, vectors: Tensor, descriptor: Descriptor, n_elements: int) -> Tensor:
     pairs = batch.pairs
     return descriptor.values(
-        vectors, pairs.first, batch.species[pairs.second], len(batch.positions), n_elements
+        vectors, pairs.first, batch.species[pairs.second], batch.species, n_elements
     )
 
 

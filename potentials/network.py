@@ -3,15 +3,18 @@
 The derivative dE/dG is written out, so that training on forces differentiates once only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from potentials.activations import ACTIVATIONS
+from potentials.roles import unknown
+
 
 class Networks(nn.Module):
-    """K members x E elements of tanh networks D -> hidden -> 1, with zero output at the start.
+    """K members x E elements of networks D -> hidden -> 1, with zero output at the start.
 
     Args:
         members: number of members K.
@@ -19,6 +22,10 @@ class Networks(nn.Module):
         size: number of inputs D.
         hidden: units per hidden layer.
         generator: source of the initial weights.
+        activations: function of each hidden layer by name; tanh in all where left out.
+
+    Raises:
+        ValueError: an activation is unknown, or there is not one for each hidden layer.
     """
 
     def __init__(
@@ -28,8 +35,12 @@ class Networks(nn.Module):
         size: int,
         hidden: Sequence[int],
         generator: torch.Generator,
+        *,
+        activations: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        self.activations = tuple(activations or ["tanh"] * len(hidden))
+        _check(self.activations, len(hidden))
         widths = [size, *hidden, 1]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
@@ -68,15 +79,28 @@ class Networks(nn.Module):
         biases = [b[element].to(scaled) for b in self.biases]
         signal = scaled.expand(weights[0].shape[0], -1, -1)
         slopes_of_layers = []
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            signal = torch.tanh(signal @ weight + bias)
-            slopes_of_layers.append(1.0 - signal**2)
+        layers = zip(weights[:-1], biases[:-1], self._functions(), strict=True)
+        for weight, bias, function in layers:
+            signal, local = function(signal @ weight + bias)
+            slopes_of_layers.append(local)
         energy = (signal @ weights[-1] + biases[-1]).squeeze(2)
-        slope = weights[-1].transpose(1, 2)
+        slope = weights[-1].transpose(1, 2).expand(-1, len(scaled), -1)
         for weight, local in zip(weights[-2::-1], slopes_of_layers[::-1], strict=True):
             slope = (slope * local) @ weight.transpose(1, 2)
         return energy, slope
 
+    def _functions(self) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        return [ACTIVATIONS[name] for name in self.activations]
+
     def penalty(self) -> Tensor:
         """Sum of squared weights of each member (K,)."""
         return torch.stack([(w**2).sum(dim=(0, 2, 3)) for w in self.weights]).sum(dim=0)
+
+
+def _check(names: Sequence[str], layers: int) -> None:
+    """One known activation for each hidden layer."""
+    if len(names) != layers:
+        raise ValueError(f"{len(names)} activations ({', '.join(names)}) for {layers} layers")
+    for name in names:
+        if name not in ACTIVATIONS:
+            raise ValueError(unknown("activation", name, ACTIVATIONS))

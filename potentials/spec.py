@@ -74,7 +74,9 @@ class EnsembleSpec(Settings):
     descriptor: SerializeAsAny[Descriptor] = Field(
         default_factory=lambda: build({"kind": "moments"}), description="What the atoms see."
     )
-    members: int = Field(4, ge=2, description="Number of members, K.")
+    members: int = Field(
+        4, ge=1, description="Number of members, K; the spread of a single one is not known."
+    )
     bootstrap: Literal["poisson", "none"] = Field(
         "poisson", description="Resampling of the labels by member."
     )

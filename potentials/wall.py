@@ -27,14 +27,16 @@ CORE = 0.85
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Wall:
-    """Start of the repulsion C [Å] for every pair of elements (E, E), symmetric."""
+    """Start of the repulsion C [Å] for every pair of elements (E, E), symmetric; 0 is no wall."""
 
     start: Tensor
 
     def energies(self, distances: Tensor, one: Tensor, other: Tensor) -> Tensor:
         """Half the pair energy [eV] (P,): every pair is met twice."""
         start = self.start.to(distances)[one, other]
-        inside = (1.0 - (distances / start) ** 2).clamp(min=0.0)
+        # without a wall no division by its start may reach a derivative
+        start, there = start.where(start > 0, torch.ones_like(start)), (start > 0).to(start)
+        inside = there * (1.0 - (distances / start) ** 2).clamp(min=0.0)
         return 0.5 * HEIGHT * (CORE * start / distances) ** 12 * inside**3
 
 

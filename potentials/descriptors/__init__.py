@@ -31,7 +31,7 @@ class Descriptor(BaseModel, ABC):
         vectors: "torch.Tensor",
         first: "torch.Tensor",
         neighbour: "torch.Tensor",
-        n_atoms: int,
+        species: "torch.Tensor",
         n_elements: int,
     ) -> "torch.Tensor":
         """Components of every atom, differentiable in ``vectors``.
@@ -40,11 +40,11 @@ class Descriptor(BaseModel, ABC):
             vectors: from an atom to its neighbour [Å] (P, 3), all shorter than the cutoff.
             first: index of the atom of each pair (P,).
             neighbour: element index of the neighbour of each pair (P,).
-            n_atoms: number of atoms.
+            species: element index of every atom, with neighbours or without (N,).
             n_elements: number of elements.
 
         Returns:
-            Descriptors (n_atoms, D).
+            Descriptors (N, D).
         """
 
 

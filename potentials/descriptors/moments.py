@@ -45,14 +45,15 @@ class Moments(Descriptor):
         vectors: "Tensor",
         first: "Tensor",
         neighbour: "Tensor",
-        n_atoms: int,
+        species: "Tensor",
         n_elements: int,
     ) -> "Tensor":
-        """Components (n_atoms, D): radial by element, then angular by element pair."""
+        """Components (N, D): radial by element, then angular by element pair."""
         import torch
 
         from potentials import moment_tensors as tensors
 
+        n_atoms = len(species)
         distance = torch.linalg.vector_norm(vectors, dim=1)
         envelope = 0.5 * (torch.cos(distance * (pi / self.cutoff)) + 1.0)
         radial = tensors.shells(distance, self.cutoff, self.radial) * envelope[:, None]

@@ -15,6 +15,8 @@ from potentials.moment_tensors import OVERLAP
 from tests.tolerances import ROUNDING, ROUNDING_ABS
 
 CUTOFF = 4.0
+#: elements of the three atoms of an environment: any of one, two or three elements
+SPECIES = torch.tensor([0, 1, 0])
 KINDS = sorted(kinds())
 
 
@@ -40,10 +42,10 @@ def descriptor(request):
 @pytest.mark.parametrize("n_elements", [1, 2, 3])
 def test_size_is_what_values_give(descriptor, n_elements):
     vectors, first, neighbour = environment(0, n_elements=n_elements)
-    values = descriptor.values(vectors, first, neighbour, 3, n_elements)
+    values = descriptor.values(vectors, first, neighbour, SPECIES % n_elements, n_elements)
     assert values.shape == (3, descriptor.size(n_elements))
     assert values.dtype == torch.float64
-    single = descriptor.values(vectors.float(), first, neighbour, 3, n_elements)
+    single = descriptor.values(vectors.float(), first, neighbour, SPECIES % n_elements, n_elements)
     assert single.dtype == torch.float32
 
 
@@ -54,8 +56,8 @@ def test_rotation_reflection_and_order_of_neighbours_change_nothing(kind, seed):
     rng = np.random.default_rng(seed)
     turn = torch.as_tensor(np.linalg.qr(rng.normal(size=(3, 3)))[0])
     order = torch.as_tensor(rng.permutation(len(first)))
-    values = small(kind).values(vectors, first, neighbour, 3, 2)
-    turned = small(kind).values((vectors @ turn)[order], first[order], neighbour[order], 3, 2)
+    values = small(kind).values(vectors, first, neighbour, SPECIES, 2)
+    turned = small(kind).values((vectors @ turn)[order], first[order], neighbour[order], SPECIES, 2)
     assert torch.allclose(values, turned, rtol=ROUNDING, atol=ROUNDING_ABS)
 
 
@@ -65,9 +67,9 @@ def test_environments_that_differ_are_told_apart(descriptor):
     straight = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]], dtype=torch.float64)
     bent = torch.tensor([[2.0, 0, 0], [0, 2.0, 0]], dtype=torch.float64)
     same, mixed = torch.tensor([0, 0]), torch.tensor([0, 1])
-    reference = descriptor.values(straight, first, same, 1, 2)
+    reference = descriptor.values(straight, first, same, SPECIES[:1], 2)
     for vectors, neighbour in ((bent, same), (straight, mixed)):
-        other = descriptor.values(vectors, first, neighbour, 1, 2)
+        other = descriptor.values(vectors, first, neighbour, SPECIES[:1], 2)
         assert (other - reference).abs().max() > 1e-3
 
 
@@ -75,7 +77,7 @@ def test_value_and_slope_vanish_at_the_cutoff(descriptor):
     """A neighbour that enters changes values as d^2 and slopes as d."""
     vectors, first, neighbour = environment(3)
     first = torch.zeros_like(first)
-    without = descriptor.values(vectors, first, neighbour, 1, 2)
+    without = descriptor.values(vectors, first, neighbour, SPECIES[:1], 2)
     changes, slopes = [], []
     for depth in (1e-3, 1e-4):
         entering = torch.tensor([[0.0, CUTOFF - depth, 0.0]], dtype=torch.float64).requires_grad_()
@@ -83,7 +85,7 @@ def test_value_and_slope_vanish_at_the_cutoff(descriptor):
             torch.cat([vectors, entering]),
             torch.cat([first, first[:1]]),
             torch.cat([neighbour, neighbour[:1]]),
-            1,
+            SPECIES[:1],
             2,
         )
         changes.append(float((values.detach() - without).abs().max()))
@@ -97,7 +99,7 @@ def test_derivatives_are_those_of_the_values(descriptor):
     vectors, first, neighbour = environment(5, count=4)
 
     def values(moved):
-        return descriptor.values(moved, first, neighbour, 3, 2)
+        return descriptor.values(moved, first, neighbour, SPECIES, 2)
 
     assert torch.autograd.gradcheck(values, vectors.requires_grad_(), fast_mode=True)
 
@@ -105,7 +107,7 @@ def test_derivatives_are_those_of_the_values(descriptor):
 def test_no_neighbour_gives_zeros_and_a_gradient(descriptor):
     nobody = torch.zeros(0, dtype=torch.int64)
     vectors = torch.zeros(0, 3, dtype=torch.float64, requires_grad=True)
-    values = descriptor.values(vectors, nobody, nobody, 2, 2)
+    values = descriptor.values(vectors, nobody, nobody, SPECIES[:2], 2)
     assert values.shape == (2, descriptor.size(2))
     assert torch.autograd.grad(values.sum(), vectors)[0].shape == (0, 3)
 
@@ -124,7 +126,7 @@ def test_moments_equal_explicit_sums_over_neighbours(degree):
         }
     )
     vectors, first, neighbour = environment(11, count=9)
-    found = descriptor.values(vectors, first, neighbour, 3, n_elements).numpy()
+    found = descriptor.values(vectors, first, neighbour, SPECIES % n_elements, n_elements).numpy()
     expected = [
         explicit(vectors.numpy()[own], neighbour.numpy()[own], powers, radial, degree)
         for own in (first.numpy() == atom for atom in range(3))
