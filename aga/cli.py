@@ -53,6 +53,22 @@ def _version(wanted: bool) -> None:
 
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (YAML).")]
+Labels = Annotated[Path, typer.Argument(metavar="DATA", help="Labelled structures.")]
+DataFormat = Annotated[
+    str, typer.Option("--from", metavar="FORMAT", help="Format of the labels.", show_default=True)
+]
+EnergyKey = Annotated[
+    str | None,
+    typer.Option(help="Name of the energy in an extxyz file; default: REF_energy, or energy."),
+]
+ForcesKey = Annotated[str | None, typer.Option(help="The same for the forces.")]
+StressKey = Annotated[
+    str | None, typer.Option(help="The same for the stress; a name with 'virial' holds one (eV).")
+]
+Units = Annotated[
+    str | None,
+    typer.Option(help="Of RuNNer's files: bohr-hartree (default), angstrom-ev, bohr-ev, ..."),
+]
 Run = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.", callback=_existing_run)]
 
 
@@ -158,6 +174,92 @@ def stop(directory: Run) -> None:
         raise ConfigError([f"{directory}: runs on {who.get('host')}; call `aga stop` there"])
     os.kill(who["pid"], signal.SIGTERM)  # not SIGINT: a shell's background jobs ignore that
     typer.echo(f"{directory}: asked process {who['pid']} to stop", err=True)
+
+
+@app.command()
+def train(  # noqa: PLR0913, PLR0917 - options of a command
+    data: Labels,
+    out: Annotated[Path, typer.Option(help="Folder of the ensemble; must not exist.")],
+    test: Annotated[
+        Path | None, typer.Option(help="Labels that only errors are measured on.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings (YAML): the keys of `potential:` in a campaign file."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    max_force: Annotated[
+        float, typer.Option(min=0.0, help="Leave out labels with a larger force (eV/Å).")
+    ] = 100.0,
+    form: DataFormat = "extxyz",
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    units: Units = None,
+) -> None:
+    """Train an ensemble on labelled structures, without a campaign.
+
+    Who knows RuNNer: this is modes 1 and 2 (symmetry functions, fit) in one command; mode 3
+    (prediction) is `aga evaluate`.
+    """
+    from aga.models.data import Source
+    from aga.models.train import Training
+    from aga.models.train import train as fit
+
+    def source(path: Path) -> Source:
+        return Source(path, form, energy_key, forces_key, stress_key, units)
+
+    fit(
+        Training(source(data), None if test is None else source(test), out, config, seed, max_force)
+    )
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913, PLR0917 - options of a command
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of an ensemble.")],
+    data: Labels,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Draw parity and spread into it.")
+    ] = None,
+    form: DataFormat = "extxyz",
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    units: Units = None,
+) -> None:
+    """Measure an ensemble on labelled structures: errors, and what its spread is worth.
+
+    Who knows RuNNer: this is mode 3 (prediction).
+    """
+    from aga.models.data import Source
+    from aga.models.measure import measure
+
+    source = Source(data, form, energy_key, forces_key, stress_key, units)
+    measure(model, source, as_json=as_json, plots=plots)
+
+
+@app.command()
+def convert(  # noqa: PLR0913, PLR0917 - options of a command
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File or folder to read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    start: Annotated[str, typer.Option("--from", metavar="FORMAT", help="Format of IN.")],
+    end: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format of OUT.")],
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    units: Units = None,
+) -> None:
+    """Convert labelled structures or a potential to a format of another program, or back.
+
+    Structures: extxyz, runner (input.data; n2p2's too), aenet (xsf), deepmd (npy).
+    Potentials: aga (our folders), runner (input.nn, scaling.data, weights), simple-nn.
+    """
+    from aga.models.convert import Conversion
+    from aga.models.convert import convert as write
+
+    keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key}
+    write(Conversion(source, out, start, end, keys, units))
 
 
 @app.command()

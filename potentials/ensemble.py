@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Prediction:
     extrapolation: Tensor
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Ensemble:
     """K potentials E_i = reference + wall + linear term + network on shared descriptors.
 
@@ -63,9 +63,12 @@ class Ensemble:
         networks: networks on the residual, or None.
         wall: short-distance repulsion.
         bounds: smallest and largest scaled descriptors of the training data (2, E, D).
-        calibration: factor from the members' spread to the expected error.
+        calibration: factor from the members' spread of energies to the error to expect.
         engine: key of the engine whose labels were fitted.
         facts: what a reader wants to know (labels used, errors), plain JSON data.
+        force_calibration: the same for forces.
+        learned: trained parameters of the descriptor, shared by all members; none where it is
+            fixed.
     """
 
     spec: EnsembleSpec
@@ -80,6 +83,8 @@ class Ensemble:
     calibration: float
     engine: str
     facts: dict[str, Any]
+    force_calibration: float = 1.0
+    learned: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def cutoff(self) -> float:
@@ -103,7 +108,7 @@ class Ensemble:
         """
         vectors = batch.vectors().detach().requires_grad_()
         values = self._values(batch, vectors)
-        scaled = self._scaled(values.detach(), batch.species)
+        scaled = self.scaling.apply(values.detach(), batch.species)
         energies, slopes = self._atomic(scaled, batch.species)
         pushes = self._wall(batch, vectors)
         energies = energies + _by_first(pushes.detach(), batch)
@@ -128,27 +133,29 @@ class Ensemble:
         )
 
     def predict(self, structures: Sequence[Atoms], *, members: bool = False) -> Prediction:
-        """`evaluate` for ASE structures, in float64."""
+        """`evaluate` for ASE structures, in float64; compiled where there is code for it."""
+        from potentials import kernels
+
+        if kernels.supported(self):
+            from potentials.kernels.compiled import Compiled
+
+            return Compiled.of(self).predict(structures, members=members)
         return self.evaluate(self.batch(structures), members=members)
 
     def atomic_energies(self, structures: Sequence[Atoms]) -> Tensor:
         """Energies of all atoms by each member [eV] (K, N), N atoms of all structures in order."""
         batch = self.batch(structures)
         vectors = batch.vectors()
-        scaled = self._scaled(self._values(batch, vectors), batch.species)
+        scaled = self.scaling.apply(self._values(batch, vectors), batch.species)
         energies, _ = self._atomic(scaled, batch.species)
         return energies + _by_first(self._wall(batch, vectors), batch)
 
     def _values(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Descriptors of all atoms (N, D)."""
-        pairs = batch.pairs
-        return self.spec.descriptor.values(
+        pairs, descriptor = batch.pairs, self.spec.descriptor.bound(self.learned)
+        return descriptor.values(
             vectors, pairs.first, batch.species[pairs.second], batch.species, len(self.elements)
         )
-
-    def _scaled(self, values: Tensor, species: Tensor) -> Tensor:
-        mean, spread = self.scaling.mean.to(values), self.scaling.spread.to(values)
-        return (values - mean[species]) / spread[species]
 
     def _atomic(self, scaled: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
         """Atomic energies (K, N) and derivatives by scaled descriptors (K, N, D)."""
@@ -176,7 +183,7 @@ class Ensemble:
             ]
         )
         lengths: Tensor = torch.linalg.vector_norm(_deviation(forces), dim=1)
-        return lengths * self.calibration
+        return lengths * self.force_calibration
 
     def _extrapolation(self, scaled: Tensor, batch: Batch) -> Tensor:
         low, high = self.bounds.to(scaled)[:, batch.species]
@@ -204,6 +211,7 @@ class Ensemble:
             "spec": self.spec.model_dump(mode="json"),
             "elements": list(self.elements),
             "calibration": self.calibration,
+            "force_calibration": self.force_calibration,
             "engine": self.engine,
             "networks": self.networks is not None,
             "activations": None if self.networks is None else list(self.networks.activations),
@@ -229,7 +237,7 @@ class Ensemble:
         if self.networks is not None:
             inner = self.networks.state_dict()
             state |= {f"networks.{name}": tensor for name, tensor in inner.items()}
-        return state
+        return state | {f"learned.{name}": tensor for name, tensor in self.learned.items()}
 
     @classmethod
     def load(cls, folder: Path | str) -> "Ensemble":
@@ -268,6 +276,8 @@ class Ensemble:
             calibration=about["calibration"],
             engine=about["engine"],
             facts=about["facts"],
+            force_calibration=about.get("force_calibration", about["calibration"]),
+            learned=_part(state, "learned."),
         )
 
 
@@ -288,9 +298,13 @@ def _networks(
     made = Networks(
         spec.members, n_elements, size, hidden, torch.Generator(), activations=activations
     )
-    own = {k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")}
-    made.load_state_dict(own)
+    made.load_state_dict(_part(state, "networks."))
     return made
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _deviation(members: Tensor) -> Tensor:

@@ -4,8 +4,10 @@ Forces and stress are linear in dE/dG, so that training needs only these arrays 
 differentiates through the descriptor.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from ase import Atoms
@@ -38,6 +40,64 @@ class Features:
     distances: Tensor
     bonds: Tensor
     volume: float
+
+
+class FeatureSet(Sequence[Features]):
+    """Features of all structures: kept, or made again whenever they are asked for.
+
+    Args:
+        structures: in their order.
+        descriptor: what the atoms see.
+        elements: atomic numbers in the order of the element index.
+        kept: whether to keep them; decided by their size where not given.
+    """
+
+    def __init__(
+        self,
+        structures: Sequence[Atoms],
+        descriptor: Descriptor,
+        elements: Sequence[int],
+        *,
+        kept: bool | None = None,
+    ) -> None:
+        self._structures, self._descriptor, self._elements = structures, descriptor, elements
+        sizes = [len(atoms) for atoms in structures]
+        self.bytes = stored_bytes(sizes, descriptor.size(len(elements)))
+        self.kept = self.bytes <= memory_limit() if kept is None else kept
+        self._made = features(structures, descriptor, elements) if self.kept else None
+
+    def __len__(self) -> int:
+        return len(self._structures)
+
+    @overload
+    def __getitem__(self, index: int) -> Features: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Features]: ...
+
+    def __getitem__(self, index: int | slice) -> Features | list[Features]:
+        if self._made is not None:
+            return self._made[index]
+        if isinstance(index, slice):
+            return features(self._structures[index], self._descriptor, self._elements)
+        return features([self._structures[index]], self._descriptor, self._elements)[0]
+
+    def __iter__(self) -> Iterator[Features]:
+        if self._made is not None:
+            yield from self._made
+            return
+        for chunk in _chunks(self._structures):
+            yield from features(chunk, self._descriptor, self._elements)
+
+
+def stored_bytes(sizes: Sequence[int], n_components: int) -> int:
+    """Memory of the Jacobians of structures with these numbers of atoms, in float64."""
+    return 8 * sum(n * n_components * (3 * n + 6) for n in sizes)
+
+
+def memory_limit() -> int:
+    """What Jacobians may take: a third of the memory that is free now [bytes]."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // 3
 
 
 def features(
@@ -84,18 +144,12 @@ def _features_of_chunk(
     structures: Sequence[Atoms], descriptor: Descriptor, elements: Sequence[int]
 ) -> Iterator[Features]:
     batch = make_batch(structures, elements, descriptor.cutoff)
-    vectors = batch.vectors().requires_grad_()
+    vectors = batch.vectors()
     values = _values(batch, vectors, descriptor, len(elements))
-    # an atom's components depend on its own pairs only: summing over atoms loses nothing
-    by_pair = torch.stack(
-        [
-            torch.autograd.grad(values[:, d].sum(), vectors, retain_graph=True)[0]
-            for d in range(values.shape[1])
-        ],
-        dim=1,
-    )
-    values, vectors = values.detach(), vectors.detach()
     pairs, start = batch.pairs, 0
+    by_pair = descriptor.slopes(
+        vectors, pairs.first, batch.species[pairs.second], batch.species, len(elements)
+    )
     for index, atoms in enumerate(structures):
         stop = start + len(atoms)
         own = (pairs.first >= start) & (pairs.first < stop)

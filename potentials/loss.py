@@ -20,9 +20,11 @@ def label_weights(enthalpies: Tensor, fmax: Tensor, spec: LabelWeights) -> Tenso
         fmax: largest force of each label [eV/Å] (F,).
         spec: the scales s and f and the floor.
     """
-    above = (enthalpies - enthalpies.min()) / spec.energy_scale_ev_per_atom
-    calm = 1.0 + (fmax / spec.force_scale_ev_per_a) ** 2
-    weights = (torch.exp(-above) + spec.floor) / calm
+    scale = spec.energy_scale_ev_per_atom
+    above = torch.zeros_like(enthalpies) if scale is None else enthalpies - enthalpies.min()
+    force = spec.force_scale_ev_per_a
+    calm = torch.ones_like(fmax) if force is None else 1.0 + (fmax / force) ** 2
+    weights = (torch.exp(-above / (scale or 1.0)) + spec.floor) / calm
     return weights / weights.mean()
 
 

@@ -3,6 +3,7 @@
 The derivative dE/dG is written out, so that training on forces differentiates once only.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -91,6 +92,14 @@ class Networks(nn.Module):
 
     def _functions(self) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
         return [ACTIVATIONS[name] for name in self.activations]
+
+    def with_inputs(self, turn: Tensor) -> "Networks":
+        """The same networks of other inputs x, whose present ones are x @ turn (E, D, D)."""
+        made = copy.deepcopy(self)
+        with torch.no_grad():
+            first = torch.einsum("edf,ekfh->ekdh", turn.to(self.weights[0]), self.weights[0])
+            made.weights[0].copy_(first)
+        return made
 
     def penalty(self) -> Tensor:
         """Sum of squared weights of each member (K,)."""

@@ -1,27 +1,38 @@
-"""Training of the networks on what the linear term leaves.
+"""What the linear term leaves, as the networks are trained on it.
 
-All members are trained in one graph on stored descriptors and Jacobians; each has its own
-held-out labels and keeps its own best state. No network is the first candidate of every member,
-so that networks never make a held-out error worse.
+Descriptors and Jacobians are taken once, stacked over structures of equal size, so that energies,
+forces and stresses of all members are batched matrix products. Inputs are whitened: descriptors
+are strongly correlated, and gradient descent on them as they are needs many times the steps.
 """
 
-import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from potentials.features import Features
-from potentials.linear import Rows, row_scale
-from potentials.loss import focal_weights, learning_rate, prefactors
+from potentials.basis import contract
+from potentials.features import Features, FeatureSet
+from potentials.linear import Targets
 from potentials.network import Networks
 from potentials.scaling import Scaling
-from potentials.spec import EnsembleSpec, LossWeights
+from potentials.spec import LossWeights
 
-#: the held-out error is looked at every so many steps
-LOOK = 5
+#: added to the variance of every direction (1: that of a typical descriptor), so that directions
+#: in which the data hardly differ are not blown up
+WHITE = 1e-2
+
+
+class Part(Protocol):
+    """Some structures of a training problem."""
+
+    @property
+    def index(self) -> Tensor:
+        """Places of the structures among all (B,)."""
+
+    def losses(self, networks: Networks, weights: LossWeights) -> Tensor:
+        """Loss of every member on every structure (K, B)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,206 +41,190 @@ class Block:
 
     Attributes:
         index: place of each structure among all (B,).
-        scaled: scaled descriptors (B, N, D).
+        inputs: whitened descriptors (B, N, D).
         species: element index (B, N).
-        jacobian: derivatives of the scaled descriptors (B, N, D, 3N + 6).
+        jacobian: their derivatives (B, N, D, 3N + 6).
         energy, forces, virial: what the linear term of each member leaves, per structure:
             (K, B), (K, B, 3N), (K, B, 6) or None.
+        rarity: weight of each force component, mean 1 over all (B, 3N), or None.
     """
 
     index: Tensor
-    scaled: Tensor
+    inputs: Tensor
     species: Tensor
     jacobian: Tensor
     energy: Tensor
     forces: Tensor
     virial: Tensor | None
+    rarity: Tensor | None = None
 
-    def losses(self, networks: Networks, parts: LossWeights) -> Tensor:
+    def losses(self, networks: Networks, weights: LossWeights) -> Tensor:
         """Loss of every member on every structure (K, B)."""
-        n_structures, n_atoms, size = self.scaled.shape
-        energies, slopes = networks(self.scaled.reshape(-1, size), self.species.reshape(-1))
+        n_structures, n_atoms, size = self.inputs.shape
+        energies, slopes = networks(self.inputs.reshape(-1, size), self.species.reshape(-1))
         members = len(energies)
         energy = energies.reshape(members, n_structures, n_atoms).sum(dim=2)
         pull = slopes.reshape(members, n_structures, n_atoms * size).transpose(0, 1)
         flat = self.jacobian.reshape(n_structures, n_atoms * size, -1)
         slope = (pull @ flat).transpose(0, 1)
-        loss = parts.energy * ((energy - self.energy) / n_atoms) ** 2
-        loss = loss + parts.forces * ((-slope[..., :-6] - self.forces) ** 2).mean(dim=2)
+        squares = (slope[..., :-6] + self.forces) ** 2
+        if self.rarity is not None:
+            squares = squares * self.rarity
+        loss = weights.energy * ((energy - self.energy) / n_atoms) ** 2
+        loss = loss + weights.forces * squares.mean(dim=2)
         if self.virial is not None:
             error = (slope[..., -6:] - self.virial) / n_atoms
-            loss = loss + parts.virial * (error**2).mean(dim=2)
+            loss = loss + weights.virial * (error**2).mean(dim=2)
         total: Tensor = loss
         return total
 
+    def to(self, dtype: torch.dtype, device: torch.device) -> "Block":
+        """The same in another precision, elsewhere."""
+
+        def moved(values: Tensor) -> Tensor:
+            return values.to(device, dtype, non_blocking=True)
+
+        return Block(
+            self.index.to(device),
+            moved(self.inputs),
+            self.species.to(device),
+            moved(self.jacobian),
+            moved(self.energy),
+            moved(self.forces),
+            None if self.virial is None else moved(self.virial),
+            None if self.rarity is None else moved(self.rarity),
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Residual:
-    """The whole training problem: blocks of structures, F in all, for K members."""
+class Whitening:
+    """Linear map of scaled descriptors to uncorrelated inputs, by element (E, D, D)."""
 
-    blocks: list[Block]
-    n_structures: int
-    n_elements: int
-    size: int
+    forward: Tensor
+    backward: Tensor
 
     @classmethod
-    def of(
-        cls,
-        found: Sequence[Features],
-        equations: Sequence[Rows],
-        linear: Tensor,
-        scaling: Scaling,
-        loss: LossWeights,
-    ) -> "Residual":
-        """What ``linear`` (K, C) leaves of every structure's equations."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, (f, rows) in enumerate(zip(found, equations, strict=True)):
-            groups.setdefault((len(f.species), len(rows.goal)), []).append(index)
-        blocks = [
-            _block([found[i] for i in own], [equations[i] for i in own], own, linear, scaling, loss)
-            for own in groups.values()
-        ]
-        return cls(blocks, len(found), *scaling.mean.shape)
+    def of(cls, scaled: Tensor, species: Tensor, n_elements: int) -> "Whitening":
+        """From the scaled descriptors of all atoms (N, D)."""
+        forward, backward = [], []
+        for element in range(n_elements):
+            own = scaled[species == element]
+            variance, turn = torch.linalg.eigh(own.T @ own / max(len(own), 1))
+            size = (variance.clamp(min=0.0) + WHITE).sqrt()
+            forward.append(turn / size)
+            backward.append((turn * size).T)
+        return cls(torch.stack(forward), torch.stack(backward))
 
-    def losses(self, networks: Networks, parts: LossWeights) -> Tensor:
-        """Loss of every member on every structure, in their first order (K, F)."""
-        members = networks.weights[0].shape[1]
-        total = torch.zeros(members, self.n_structures, dtype=torch.float64)
-        for block in self.blocks:
-            total = total.index_copy(1, block.index, block.losses(networks, parts).double())
-        return total
+    def folded(self, networks: Networks) -> Networks:
+        """Networks of scaled descriptors from those of whitened inputs."""
+        return networks.with_inputs(self.forward)
+
+    def unfolded(self, networks: Networks) -> Networks:
+        """The inverse of `folded`."""
+        return networks.with_inputs(self.backward)
 
 
-def _block(
-    found: Sequence[Features],
-    equations: Sequence[Rows],
-    index: Sequence[int],
-    linear: Tensor,
-    scaling: Scaling,
-    loss: LossWeights,
-) -> Block:
-    n_atoms = len(found[0].species)
-    stress = len(equations[0].goal) > 1 + 3 * n_atoms
-    scale = row_scale(n_atoms, loss, stress=stress)
-    # a part of weight zero has no equations to recover the residual from and is never looked at
-    inverse = torch.where(scale > 0, 1.0 / scale.clamp(min=1e-300), torch.zeros_like(scale))
-    left = torch.stack([r.goal - linear @ r.design.T for r in equations], dim=1) * inverse
-    species = torch.stack([f.species for f in found])
-    jacobian = torch.stack([f.jacobian for f in found])
-    return Block(
-        index=torch.tensor(index),
-        scaled=torch.stack([scaling.apply(f.values, f.species) for f in found]),
-        species=species,
-        jacobian=jacobian / scaling.spread[species][..., None],
-        energy=left[..., 0],
-        forces=left[..., 1 : 1 + 3 * n_atoms],
-        virial=left[..., 1 + 3 * n_atoms :] if stress else None,
-    )
-
-
-def fold_of(ids: Sequence[str], folds: int) -> Tensor:
-    """The fold of each label for cross-validation, decided by the id alone (F,)."""
-    return torch.tensor([int(_draw("fold", name) * folds) for name in ids])
-
-
-def _draw(purpose: str, name: str) -> float:
-    """A number in [0, 1) that depends on nothing but the two names."""
-    digest = hashlib.sha256(f"{purpose}/{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def held_out(ids: Sequence[str], members: int, share: float) -> Tensor:
-    """Which labels each member does not train on (K, F).
-
-    Decided by the id alone, so that a label held out once stays so in every retraining and a warm
-    start never knows it.
-    """
-    return torch.tensor([[_draw(str(k), name) < share for name in ids] for k in range(members)])
-
-
-def train_networks(
-    spec: EnsembleSpec,
-    problem: Residual,
-    train: Tensor,
-    check: Tensor,
-    generator: torch.Generator,
-    warm: Networks | None,
-) -> Networks | None:
-    """Networks with each member's lowest held-out error; None if none is better than no network.
+class Residual:
+    """The whole training problem: F structures, for K members.
 
     Args:
-        spec: settings of the ensemble.
-        problem: what the linear term leaves.
-        train: weight of each label for training (K, F), zero where held out.
-        check: weight of each label for the held-out error (K, F).
-        generator: source of initial weights.
-        warm: networks to start from.
+        found: features of the structures; made again in every epoch where they are not kept.
+        targets: labels without reference energies.
+        linear: coefficients of the linear term of the members on the basis (K, E, C).
+        constants: their constants (K, E).
+        scaling: of the descriptors.
+        rarity: weight of each atom of each structure (N,), or None.
     """
-    settings = spec.network
-    networks = (
-        copy.deepcopy(warm)
-        if warm is not None
-        else Networks(spec.members, problem.n_elements, problem.size, settings.hidden, generator)
-    )
-    nothing = _silent(networks)
-    best = _Best(nothing, _held_out_error(problem, nothing, spec.loss, check))
-    optimiser = torch.optim.Adam(networks.parameters(), lr=settings.learning_rate)
-    focal = torch.ones_like(train)
-    share = train / train.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    for step in range(settings.steps):
-        rate = learning_rate(
-            step, settings.steps, settings.learning_rate, settings.learning_rate_end
+
+    def __init__(
+        self,
+        found: FeatureSet,
+        targets: Sequence[Targets],
+        linear: Tensor,
+        constants: Tensor,
+        scaling: Scaling,
+        rarity: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._found, self._targets, self._rarity = found, targets, rarity
+        self._linear, self._constants, self._scaling = linear, constants, scaling
+        self.n_structures = len(found)
+        self.n_elements, self.size = scaling.mean.shape
+        pairs = [(scaling.apply(f.values, f.species), f.species) for f in found]
+        scaled, species = (torch.cat(column) for column in zip(*pairs, strict=True))
+        self.whitening = Whitening.of(scaled, species, self.n_elements)
+
+    def parts(
+        self, size: int | None, dtype: torch.dtype, device: torch.device
+    ) -> "list[Block] | list[_Lazy]":
+        """The structures in groups of at most ``size`` that can be stacked."""
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for index, target in enumerate(self._targets):
+            groups.setdefault((len(target.forces), target.virial is None), []).append(index)
+        split = [
+            own[start : start + (size or len(own))]
+            for own in groups.values()
+            for start in range(0, len(own), size or len(own))
+        ]
+        if self._found.kept:
+            return [self.block(own).to(dtype, device) for own in split]
+        return [_Lazy(self, torch.tensor(own), dtype, device) for own in split]
+
+    def block(self, own: Sequence[int]) -> Block:
+        """Structures of equal size and stress knowledge as a block."""
+        found = [self._found[index] for index in own]
+        left = [
+            self._left(one, self._targets[index]) for one, index in zip(found, own, strict=True)
+        ]
+        turn = [self.whitening.forward[f.species] for f in found]
+        scaled = [self._scaling.apply(f.values, f.species) for f in found]
+        spread = [self._scaling.spread[f.species][..., None] for f in found]
+        return Block(
+            index=torch.tensor(own),
+            inputs=torch.stack(
+                [(z[:, None] @ t).squeeze(1) for z, t in zip(scaled, turn, strict=True)]
+            ),
+            species=torch.stack([f.species for f in found]),
+            jacobian=torch.stack(
+                [
+                    t.transpose(1, 2) @ (f.jacobian / s)
+                    for f, t, s in zip(found, turn, spread, strict=True)
+                ]
+            ),
+            energy=torch.stack([energy for energy, _, _ in left], dim=1),
+            forces=torch.stack([forces for _, forces, _ in left], dim=1),
+            virial=None
+            if self._targets[own[0]].virial is None
+            else torch.stack([virial for _, _, virial in left], dim=1),
+            rarity=None
+            if self._rarity is None
+            else torch.stack([self._rarity[index].repeat_interleave(3) for index in own]),
         )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        parts = prefactors(rate, settings.learning_rate, settings.prefactor_start, spec.loss)
-        optimiser.zero_grad()
-        losses = problem.losses(networks, parts)
-        total = (share * focal * losses).sum() + settings.weight_penalty * networks.penalty().sum()
-        total.backward()
-        optimiser.step()
-        focal = focal_weights(losses.detach(), settings.focal_gamma, train)
-        if step % LOOK == LOOK - 1:
-            best.look(step, networks, _held_out_error(problem, networks, spec.loss, check))
-            if step - best.last_gain > settings.patience:
-                break
-    return best.networks if best.gained else None
+
+    def _left(self, found: Features, target: Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """What each member's linear term leaves: energy (K,), forces (K, 3N), virial (K, 6)."""
+        scaled = self._scaling.apply(found.values, found.species)
+        energies, slopes = contract(self._linear, scaled, found.species, self._scaling)
+        energies = energies + self._constants[:, found.species]
+        pull = slopes / self._scaling.spread[found.species]
+        slope = pull.flatten(1) @ found.jacobian.flatten(0, 1)
+        virial = 0.0 if target.virial is None else target.virial
+        return (
+            target.energy - energies.sum(dim=1),
+            target.forces + slope[:, :-6],
+            virial - slope[:, -6:],
+        )
 
 
-def _held_out_error(
-    problem: Residual, networks: Networks, parts: LossWeights, check: Tensor
-) -> Tensor:
-    """Weighted mean loss on the held-out labels of each member (K,); NaN where it has none."""
-    with torch.no_grad():
-        losses = problem.losses(networks, parts)
-    return (losses * check).sum(dim=1) / check.sum(dim=1)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Lazy:
+    """A block that is made whenever it is looked at: Jacobians do not fit into memory."""
 
+    problem: Residual
+    index: Tensor
+    dtype: torch.dtype
+    device: torch.device
 
-def _silent(networks: Networks) -> Networks:
-    """A copy whose output is zero."""
-    made = copy.deepcopy(networks)
-    with torch.no_grad():
-        made.weights[-1].zero_()
-        made.biases[-1].zero_()
-    return made
-
-
-class _Best:
-    """The best state of each member so far; begins with no network at all."""
-
-    def __init__(self, start: Networks, error: Tensor) -> None:
-        self.networks = start
-        self.error = error
-        self.last_gain = 0
-        self.gained = False
-
-    def look(self, step: int, networks: Networks, error: Tensor) -> None:
-        """Take over the members whose held-out error fell; NaN never counts as lower."""
-        better = error < self.error
-        if not bool(better.any()):
-            return
-        self.last_gain, self.gained = step, True
-        self.error = torch.where(better, error, self.error)
-        with torch.no_grad():
-            for mine, theirs in zip(self.networks.parameters(), networks.parameters(), strict=True):
-                mine[:, better] = theirs[:, better]
+    def losses(self, networks: Networks, weights: LossWeights) -> Tensor:
+        """Loss of every member on every structure (K, B)."""
+        block = self.problem.block(self.index.tolist())
+        return block.to(self.dtype, self.device).losses(networks, weights)

@@ -25,17 +25,24 @@ class Scaling:
 
     def apply(self, values: Tensor, species: Tensor) -> Tensor:
         """Scaled descriptors (N, D)."""
-        return (values - self.mean[species]) / self.spread[species]
+        mean, spread = self.mean.to(values), self.spread.to(values)
+        return (values - mean[species]) / spread[species]
+
+    def leading(self, count: int) -> "Scaling":
+        """The same with the first ``count`` components only."""
+        return Scaling(self.mean, self.spread, self.components[:, :, :count].contiguous())
 
 
-def scaling_of(values: Tensor, species: Tensor, n_elements: int, components: int = 0) -> Scaling:
-    """Mean, spread with a floor, and principal components of descriptors (N, D) by element.
+def scaling_of(
+    values: Tensor, species: Tensor, n_elements: int, earlier: Scaling | None = None
+) -> Scaling:
+    """Mean, spread with a floor, and all principal components of descriptors (N, D) by element.
 
     Args:
         values: descriptors.
         species: element index (N,).
         n_elements: number of elements E.
-        components: number of principal components P, at most D.
+        earlier: keep its mean and spread, which networks were trained on.
 
     Raises:
         ValueError: an element has no atom in the data.
@@ -45,21 +52,29 @@ def scaling_of(values: Tensor, species: Tensor, n_elements: int, components: int
         own = values[species == element]
         if not len(own):
             raise ValueError(f"no atom of element index {element} in the data to scale by")
-        spread = own.std(dim=0, unbiased=False)
-        floor = FLOOR * spread.median()
-        # a single crystal may show no spread at all: leave such components as they are
-        spread = torch.where(floor > 0, spread.clamp(min=floor.item() or 1.0), 1.0)
-        mean = own.mean(dim=0)
+        mean, spread = _moments(own) if earlier is None else _of(earlier, element)
         means.append(mean)
         spreads.append(spread)
-        turns.append(_leading((own - mean) / spread, min(components, values.shape[1])))
+        turns.append(_components((own - mean) / spread))
     return Scaling(torch.stack(means), torch.stack(spreads), torch.stack(turns))
 
 
-def _leading(scaled: Tensor, count: int) -> Tensor:
-    """Principal components of largest variance as columns (D, count), with a fixed sign."""
-    directions = torch.linalg.eigh(scaled.T @ scaled)[1].flip(1)[:, :count]
+def _moments(own: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and floored spread of the descriptors of one element."""
+    spread = own.std(dim=0, unbiased=False)
+    floor = FLOOR * spread.median()
+    # a single crystal may show no spread at all: leave such components as they are
+    return own.mean(dim=0), torch.where(floor > 0, spread.clamp(min=floor.item() or 1.0), 1.0)
+
+
+def _of(earlier: Scaling, element: int) -> tuple[Tensor, Tensor]:
+    return earlier.mean[element], earlier.spread[element]
+
+
+def _components(scaled: Tensor) -> Tensor:
+    """Principal components as columns, largest variance first, with a fixed sign (D, D)."""
+    directions = torch.linalg.eigh(scaled.T @ scaled)[1].flip(1)
     largest = directions.abs().argmax(dim=0)
-    sign = torch.sign(directions[largest, torch.arange(count)])
+    sign = torch.sign(directions[largest, torch.arange(directions.shape[1])])
     turned: Tensor = directions * sign
     return turned

@@ -1,8 +1,8 @@
 """The settings of an ensemble: what is fitted and how. Plain models, no torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from potentials.descriptors import Descriptor, build
 
@@ -16,12 +16,17 @@ class Settings(BaseModel):
 class LabelWeights(Settings):
     """How much one label counts: w = [exp(-(E - Emin)/s) + floor] / [1 + (Fmax/f)^2]."""
 
-    energy_scale_ev_per_atom: float = Field(
-        0.3, gt=0, description="Scale s: labels this far above the lowest count 1/e [eV/atom]."
+    energy_scale_ev_per_atom: float | None = Field(
+        0.3,
+        gt=0,
+        description="Scale s: labels this far above the lowest count 1/e [eV/atom]; "
+        "null: all count alike.",
     )
     floor: float = Field(0.01, ge=0, description="Weight left to labels far above the lowest.")
-    force_scale_ev_per_a: float = Field(
-        3.0, gt=0, description="Scale f: labels with this largest force count half [eV/Å]."
+    force_scale_ev_per_a: float | None = Field(
+        3.0,
+        gt=0,
+        description="Scale f: labels with this largest force count half [eV/Å]; null: all alike.",
     )
 
 
@@ -36,36 +41,65 @@ class LossWeights(Settings):
 class LinearSpec(Settings):
     """The linear term, solved in closed form."""
 
+    enabled: bool = Field(default=True, description="Whether there is a linear term at all.")
     ridge: float = Field(1e-4, gt=0, description="Ridge parameter lambda on scaled descriptors.")
     components: int = Field(
-        12,
+        64,
         ge=0,
-        description="Principal components of the descriptors whose products it uses beside the "
-        "descriptors themselves, where that lowers a held-out error; 0: descriptors only.",
+        description="Most principal components of the descriptors whose products it uses beside "
+        "the descriptors themselves; held-out errors say how many; 0: descriptors only.",
     )
+
+
+Optimiser = Literal[
+    "adam", "adamw", "adamax", "rmsprop", "rprop", "asgd", "adadelta", "sgd", "lbfgs"
+]
 
 
 class NetworkSpec(Settings):
     """Per-element networks on what the linear term leaves, and their training."""
 
     enabled: bool = Field(default=True, description="Whether networks are trained at all.")
-    hidden: tuple[int, ...] = Field((24, 24), description="Units per hidden layer (tanh).")
+    hidden: tuple[int, ...] = Field((30, 30), description="Units per hidden layer (tanh).")
     min_labels: int = Field(
         24, ge=8, description="Train networks from this number of labels on; below, linear only."
     )
     held_out: float = Field(0.2, gt=0, lt=0.5, description="Share of labels for early stopping.")
-    steps: int = Field(300, ge=1, description="Largest number of full-batch optimiser steps.")
-    patience: int = Field(60, ge=1, description="Stop after this many steps without a better fit.")
-    learning_rate: float = Field(0.005, gt=0, description="Learning rate of Adam at the start.")
-    learning_rate_end: float = Field(0.0005, gt=0, description="Learning rate at the last step.")
-    weight_penalty: float = Field(1e-3, ge=0, description="Factor of the sum of squared weights.")
+    optimiser: Optimiser = Field("adam", description="Optimiser, by name.")
+    batch: int | None = Field(
+        8, ge=1, description="Structures per step; null: all at once (rprop, lbfgs need that)."
+    )
+    epochs: int = Field(100, ge=1, description="Largest number of passes over the labels.")
+    steps: int = Field(
+        3000, ge=1, description="Largest number of optimiser steps, whatever the number of epochs."
+    )
+    patience: int = Field(25, ge=1, description="Stop after this many epochs without a gain.")
+    learning_rate: float = Field(0.01, gt=0, description="Learning rate at the start.")
+    learning_rate_end: float = Field(0.0003, gt=0, description="Learning rate at the last step.")
+    weight_penalty: float = Field(1e-6, ge=0, description="Factor of the sum of squared weights.")
     focal_gamma: float = Field(
         0.5, ge=0, description="Exponent of the focal weight; 0 switches it off."
+    )
+    gdf: bool = Field(
+        default=False, description="Weigh forces on atoms in rare surroundings up (GDF)."
     )
     prefactor_start: LossWeights = Field(
         LossWeights(energy=0.2, forces=0.5, virial=0.2),
         description="Loss weights at the start; they go to `loss` as the learning rate falls.",
     )
+    precision: Literal["float32", "float64"] = Field("float32", description="Of the training.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where networks are trained; auto: on a GPU where there is one."
+    )
+
+    @model_validator(mode="after")
+    def _whole_batch(self) -> Self:
+        if self.optimiser in ("rprop", "lbfgs") and self.batch is not None:
+            raise ValueError(
+                f"optimiser {self.optimiser} follows the sign or curvature of the whole loss and "
+                f"cannot work on batches of {self.batch}; set batch: null"
+            )
+        return self
 
 
 class EnsembleSpec(Settings):
@@ -84,6 +118,7 @@ class EnsembleSpec(Settings):
     loss: LossWeights = Field(LossWeights(), description="Weights of energy, forces and virial.")
     linear: LinearSpec = Field(LinearSpec(), description="The linear term.")
     network: NetworkSpec = Field(NetworkSpec(), description="The networks.")
+    wall: bool = Field(default=True, description="Repulsion below the shortest labelled distance.")
 
     @field_validator("descriptor", mode="before")
     @classmethod

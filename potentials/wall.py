@@ -4,7 +4,7 @@ It keeps relaxations out of the region where no label is, where a fit has holes,
 every label, so that nothing has to be subtracted before fitting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,12 @@ class Wall:
         return 0.5 * HEIGHT * (CORE * start / distances) ** 12 * inside**3
 
 
-def wall_of(found: Sequence[Features], elements: Sequence[int]) -> Wall:
+def no_wall(n_elements: int) -> Wall:
+    """A wall that is nowhere."""
+    return Wall(torch.zeros(n_elements, n_elements, dtype=torch.float64))
+
+
+def wall_of(found: Iterable[Features], elements: Sequence[int]) -> Wall:
     """The wall that follows the shortest distances of the labelled structures."""
     n_elements = len(elements)
     radii = torch.tensor([float(covalent_radii[number]) for number in elements])

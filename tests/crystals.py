@@ -107,11 +107,11 @@ def quick_spec(**changes: object) -> EnsembleSpec:
             "kind": "moments",
             "cutoff": 4.5,
             "radial": 5,
-            "powers": (2.0, 6.0),
+            "angular": 2,
             "degree": 3,
         },
         "members": 3,
-        "network": {"hidden": (6, 5), "steps": 30, "min_labels": 8},
+        "network": {"hidden": (6, 5), "epochs": 10, "min_labels": 8},
     }
     return EnsembleSpec.model_validate(data | changes)
 

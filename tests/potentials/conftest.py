@@ -31,9 +31,9 @@ def linear(frames):
 
 @pytest.fixture(scope="session")
 def products(frames):
-    """Linear in products of six components as well, which takes more labels."""
-    spec = quick_spec(network={"enabled": False}, linear={"components": 6})
-    made = fit(spec, [*frames, *crystal_frames(40)], np.random.default_rng(0))
+    """Linear in products of twelve components as well."""
+    spec = quick_spec(network={"enabled": False}, linear={"components": 12})
+    made = fit(spec, frames, np.random.default_rng(0))
     assert made.facts["products"] is True
     return made
 
@@ -65,7 +65,7 @@ def ensemble(request):
 @pytest.fixture(scope="session")
 def bonded():
     """Fitted to rattled crystals around equilibrium: has the minima that relaxation needs."""
-    spec = quick_spec(network={"enabled": False})
+    spec = quick_spec(network={"enabled": False}, linear={"components": 12})
     return fit(spec, crystal_frames(60), np.random.default_rng(0))
 
 

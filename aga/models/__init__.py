@@ -1,0 +1,1 @@
+"""Potentials without a campaign: train on a file, measure errors on a file, convert."""

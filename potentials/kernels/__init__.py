@@ -1,0 +1,28 @@
+"""Compiled evaluation and relaxation on CPUs, equal to the torch reference to rounding.
+
+Nothing here is compiled, nor Numba imported, before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from potentials.ensemble import Ensemble
+
+#: most channels that are kept in registers
+MOST_CHANNELS = 16
+#: highest degree of the spherical harmonics that are written out
+HIGHEST_DEGREE = 4
+
+
+def supported(ensemble: "Ensemble") -> bool:
+    """Whether there is compiled code for this descriptor and these networks."""
+    from potentials.descriptors.moments import Moments
+
+    descriptor, networks = ensemble.spec.descriptor, ensemble.networks
+    if type(descriptor) is not Moments or descriptor.harmonics > HIGHEST_DEGREE:
+        return False
+    if descriptor.angular > MOST_CHANNELS:
+        return False
+    if networks is None:
+        return True
+    return len(networks.weights) > 1 and set(networks.activations) == {"tanh"}

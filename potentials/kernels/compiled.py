@@ -1,0 +1,227 @@
+"""The compiled form of an `Ensemble`: predictions and relaxations of many structures at once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from potentials.ensemble import Ensemble, Prediction
+from potentials.kernels.arrays import Bundle
+from potentials.kernels.bounds import Bounds, Ended, at_rest
+from potentials.kernels.entries import Still, evaluate_many, relax_many
+from potentials.kernels.gathering import (
+    LONGEST_CALL,
+    FloatArray,
+    Gathered,
+    gather,
+    share,
+)
+from potentials.kernels.layout import Layout
+from potentials.kernels.packing import pack
+from potentials.kernels.relaxation import REASONS, RUNNING, Moving
+from potentials.kernels.rooms import Desk
+from potentials.kernels.structure import DONE, UNSOUND
+
+if TYPE_CHECKING:
+    from potentials.descriptors.moments import Moments
+
+Precision = Literal["float32", "float64"]
+
+
+class Compiled:
+    """Parameters of an ensemble, packed once for the compiled code.
+
+    Args:
+        ensemble: one that `potentials.kernels.supported` accepts.
+        precision: of descriptors, networks and forces; positions, cells and sums are float64.
+    """
+
+    _made: ClassVar[WeakKeyDictionary[Ensemble, dict[str, "Compiled"]]] = WeakKeyDictionary()
+
+    def __init__(self, ensemble: Ensemble, precision: Precision = "float64") -> None:
+        self.elements = ensemble.elements
+        self.calibration = ensemble.calibration
+        self.force_calibration = ensemble.force_calibration
+        self.force_calibration = ensemble.force_calibration
+        self.dtype = np.dtype(precision)
+        descriptor = cast("Moments", ensemble.spec.descriptor)
+        self.layout = Layout(descriptor, len(ensemble.elements))
+        self.model = pack(ensemble, self.layout, self.dtype)
+        self._packed = Bundle(self.model)
+        self._desks: list[Desk] = []
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, precision: Precision = "float64") -> "Compiled":
+        """The compiled form of this ensemble, made once."""
+        own: dict[str, Compiled] = cls._made.setdefault(ensemble, {})
+        if precision not in own:
+            own[precision] = cls(ensemble, precision)
+        return own[precision]
+
+    def predict(
+        self, structures: Sequence[Atoms], *, members: bool = False, threads: int | None = None
+    ) -> Prediction:
+        """What `Ensemble.evaluate` gives, for ASE structures.
+
+        Args:
+            structures: periodic or not.
+            members: also the spread of the forces.
+            threads: largest number of threads; as many as torch uses by default.
+
+        Raises:
+            UnknownElementError: an element was not in the training data.
+            ValueError: a structure has no neighbour list: a position or cell vector is not
+                finite, or a periodic cell has no volume.
+        """
+        given = gather(structures, self.elements)
+        still = self._still(structures, given, members=members)
+        packed = Bundle(still)
+
+        def work(start: int, stop: int) -> None:
+            with self._desk(given, members=members) as desk:
+                while start < stop:
+                    start, ended = evaluate_many(
+                        self._packed, packed, start, stop, desk.room, desk.result
+                    )
+                    if ended == UNSOUND:
+                        raise ValueError(_flat(start))
+                    if ended != DONE:
+                        desk.grow(ended)
+
+        share(work, given.first, 1, threads or torch.get_num_threads())
+        return self._prediction(still, members=members)
+
+    def relax(
+        self,
+        structures: Sequence[Atoms],
+        bounds: Bounds,
+        offsets: tuple[FloatArray, FloatArray] | None = None,
+        threads: int | None = None,
+    ) -> Ended:
+        """Relax cells and positions, every structure until it stops.
+
+        Args:
+            structures: starting structures, taken as periodic in all directions.
+            bounds: when to stop.
+            offsets: constant forces (N, 3) and stresses (M, 3, 3) added to the model.
+            threads: largest number of threads; as many as torch uses by default.
+
+        Raises:
+            UnknownElementError: an element was not in the training data.
+        """
+        given = gather(structures, self.elements)
+        moving = at_rest(given, len(self.model.constants), offsets)
+        packed = Bundle(moving)
+
+        def work(start: int, stop: int) -> None:
+            atoms = int(given.first[stop] - given.first[start])
+            most = max(LONGEST_CALL // max(atoms, 1), 1)
+            rules = Bundle(bounds.rules())
+            with self._desk(given, members=False) as desk:
+                while (moving.status[start:stop] == RUNNING).any():
+                    part = (start, stop, most)
+                    _, ended = relax_many(self._packed, packed, rules, part, desk.room, desk.result)
+                    if ended != DONE:
+                        desk.grow(ended)
+
+        share(work, given.first, bounds.max_steps, threads or torch.get_num_threads())
+        return self._ended(moving)
+
+    @contextmanager
+    def _desk(self, given: Gathered, *, members: bool) -> Iterator[Desk]:
+        """Working memory that no other thread has at the same time."""
+        n_atoms = int(np.diff(given.first).max())
+        try:
+            desk = self._desks.pop()
+        except IndexError:
+            desk = None
+        if desk is None or desk.n_atoms < n_atoms or desk.members != members:
+            desk = Desk(self.model, self.dtype, n_atoms, members=members)
+        yield desk
+        self._desks.append(desk)
+
+    def _still(self, structures: Sequence[Atoms], given: Gathered, *, members: bool) -> Still:
+        n_structures, n_atoms = len(given.cells), len(given.positions)
+        _refuse_infinite(given)
+        return Still(
+            first=given.first,
+            positions=given.positions,
+            cells=given.cells,
+            periodic=np.array([atoms.pbc for atoms in structures], dtype=np.int64),
+            species=given.species,
+            order=given.order,
+            begin=given.begin,
+            energy=np.zeros((n_structures, len(self.model.constants))),
+            forces=np.zeros((n_atoms, 3)),
+            virial=np.zeros((n_structures, 6)),
+            variance=np.zeros(n_atoms if members else 0),
+            extrapolation=np.zeros(n_structures),
+        )
+
+    def _prediction(self, still: Still, *, members: bool) -> Prediction:
+        member_energy = torch.as_tensor(still.energy.T.copy())
+        spread = _deviation(still.energy) / np.diff(still.first) * self.calibration
+        volumes = np.abs(np.linalg.det(still.cells))
+        virial = still.virial[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        stress = np.divide(
+            virial,
+            volumes[:, None, None],
+            out=np.zeros_like(virial),
+            where=volumes[:, None, None] > 0,
+        )
+        return Prediction(
+            energy=member_energy.mean(dim=0),
+            member_energy=member_energy,
+            energy_std=torch.as_tensor(spread),
+            forces=torch.as_tensor(still.forces),
+            stress=torch.as_tensor(stress),
+            forces_std=torch.as_tensor(np.sqrt(still.variance) * self.force_calibration)
+            if members
+            else None,
+            extrapolation=torch.as_tensor(still.extrapolation),
+        )
+
+    def _ended(self, moving: Moving) -> Ended:
+        energy = moving.energy
+        sizes = np.diff(moving.first)
+        spread = _deviation(energy) / sizes * self.calibration
+        return Ended(
+            positions=moving.now,
+            cells=moving.cell_now,
+            energy=energy.mean(axis=1),
+            spread=spread,
+            fmax=moving.fmax,
+            steps=moving.steps,
+            status=moving.status,
+            reason=[REASONS[code] for code in moving.reason],
+        )
+
+
+def _deviation(energy: FloatArray) -> FloatArray:
+    """Standard deviation over the members, (M, K) to (M,); of a single one it is not known."""
+    if energy.shape[1] == 1:
+        return np.full(len(energy), np.nan)
+    return np.asarray(energy.std(axis=1, ddof=1))
+
+
+def _refuse_infinite(given: Gathered) -> None:
+    """Say which structure holds a number that is not finite."""
+    strange = np.flatnonzero(~np.isfinite(given.cells.reshape(-1, 9)).all(axis=1))
+    astray = np.flatnonzero(~np.isfinite(given.positions).all(axis=1))
+    astray = np.searchsorted(given.first, astray, side="right") - 1
+    if len(strange) or len(astray):
+        raise ValueError(
+            f"structure {min([*strange, *astray])} of {len(given.cells)} has a position or cell "
+            "vector that is not finite; remove it, or look for where it was made"
+        )
+
+
+def _flat(place: int) -> str:
+    return (
+        f"structure {place} is periodic but its cell is (almost) without volume, so that its "
+        "neighbours cannot be counted; give it a cell, or set pbc to False"
+    )
