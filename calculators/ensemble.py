@@ -1,13 +1,14 @@
 """The trained ensemble as an ASE calculator, with the spread of its members beside the mean."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from potentials.descriptors import warn_of_jumps
 from potentials.ensemble import Ensemble
 
 
@@ -20,6 +21,7 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
 
     Args:
         ensemble: the model.
+        precision: of the compiled model; forces in float32 are good to about 1e-6 eV/Å.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -32,9 +34,12 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         "extrapolating",
     ]
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(
+        self, ensemble: Ensemble, *, precision: Literal["float32", "float64"] = "float64"
+    ) -> None:
         super().__init__()
-        self.ensemble = ensemble
+        self.ensemble, self.precision = ensemble, precision
+        warn_of_jumps(ensemble.spec.descriptor, "relaxation or dynamics")
 
     @classmethod
     def load(cls, folder: Path | str) -> "EnsembleCalculator":
@@ -67,7 +72,9 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             raise PropertyNotImplementedError(
                 "energy_std and forces_std need two members or more, this ensemble has one"
             )
-        found = self.ensemble.predict([self.atoms], members="forces_std" in asked)
+        found = self.ensemble.predict(
+            [self.atoms], members="forces_std" in asked, precision=self.precision
+        )
         results: dict[str, Any] = {
             "energy": float(found.energy[0]),
             "free_energy": float(found.energy[0]),

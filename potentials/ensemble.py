@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from ase import Atoms
@@ -132,14 +132,26 @@ class Ensemble:
             extrapolation=self._extrapolation(scaled, batch),
         )
 
-    def predict(self, structures: Sequence[Atoms], *, members: bool = False) -> Prediction:
-        """`evaluate` for ASE structures, in float64; compiled where there is code for it."""
+    def predict(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        members: bool = False,
+        precision: Literal["float32", "float64"] = "float64",
+    ) -> Prediction:
+        """`evaluate` for ASE structures; compiled where there is code for it, else in float64.
+
+        Args:
+            structures: periodic or not.
+            members: also the spread of the forces.
+            precision: of the compiled model; sums and results are float64 in any case.
+        """
         from potentials import kernels
 
         if kernels.supported(self):
             from potentials.kernels.compiled import Compiled
 
-            return Compiled.of(self).predict(structures, members=members)
+            return Compiled.of(self, precision).predict(structures, members=members)
         return self.evaluate(self.batch(structures), members=members)
 
     def atomic_energies(self, structures: Sequence[Atoms]) -> Tensor:

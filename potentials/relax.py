@@ -74,7 +74,9 @@ def relax(  # noqa: PLR0913  # what a relaxation can be told; keywords only
         return []
     if not kernels.supported(ensemble):
         from potentials import relax_torch
+        from potentials.descriptors import warn_of_jumps
 
+        warn_of_jumps(ensemble.spec.descriptor, "relaxation")
         return relax_torch.relax(
             structures,
             ensemble,

@@ -18,13 +18,14 @@ from potentials.spec import LinearSpec, LossWeights
 
 #: folds of the cross-validation
 FOLDS = 5
-#: products of this many components, and no others, are tried on few labels
-FEW = 12
-#: ridge and weight of energies are tuned from this number of labels on
+#: products of at most so many components are tried on few labels
+FEW = 24
+#: the weight of energies and small ridges are tried from this number of labels on
 TUNE_FROM = 60
 #: factors on the energies' weight and on the ridge that are tried
 ENERGY_FACTORS = (10.0, 100.0, 1000.0)
-RIDGE_FACTORS = (100.0, 10.0, 1.0, 0.1, 0.01)
+RIDGE_FACTORS = (10.0, 1.0, 0.1, 0.01, 0.001)
+FEW_RIDGES = (10.0, 1.0, 0.1)
 #: equations per coefficient that a basis must have at least
 LEAST_EQUATIONS = 2.0
 #: most coefficients of the linear term, all elements together
@@ -61,8 +62,7 @@ def candidates(
     limit = min(n_equations / LEAST_EQUATIONS, MOST_COEFFICIENTS) / n_elements
     most = min(most_components(n_plain, int(limit)), spec.components)
     if n_labels < TUNE_FROM:
-        few = min(FEW, n_plain, spec.components)
-        return sorted({0, few})
+        most = min(FEW, n_plain, spec.components)
     return sorted({0, *(p for p in (12, 24, 36) if p < most), most})
 
 
@@ -76,7 +76,7 @@ def choose(
 ) -> tuple[Choice, Errors | None]:
     """The choice of lowest held-out error, one setting after the other, and its errors.
 
-    On few labels only the basis is chosen, by the loss as it is given.
+    On few labels the weight of energies is left as it is given.
 
     Args:
         problem: equations of the largest basis in ``tried``.
@@ -92,8 +92,7 @@ def choose(
     most = tried[-1]
     n_plain = (problem.energy.shape[1] - n_elements) // n_elements - size(0, most)
     tuned = len(problem.weights) >= TUNE_FROM
-    ridges = [spec.ridge * factor for factor in (RIDGE_FACTORS if tuned else (1.0,))]
-    better = merit if tuned else _by_loss
+    ridges = [spec.ridge * factor for factor in (RIDGE_FACTORS if tuned else FEW_RIDGES)]
     found: Errors | None = None
 
     def judge(components: int, weights: LossWeights) -> None:
@@ -102,7 +101,7 @@ def choose(
         used = used_columns(n_elements, n_plain, most, components)
         judged = held_out(problem, folds, weights, ridges, used, n_elements)
         for ridge, errors in zip(ridges, judged, strict=True):
-            if found is None or better(errors, found, loss):
+            if found is None or merit(errors, found, loss):
                 best, found = Choice(components, ridge, weights), errors
 
     for components in tried:
@@ -110,15 +109,6 @@ def choose(
     for factor in ENERGY_FACTORS if tuned else ():
         judge(best.components, loss.model_copy(update={"energy": loss.energy * factor}))
     return best, found
-
-
-def _by_loss(one: Errors, other: Errors, loss: LossWeights) -> bool:
-    """Whether ``one`` has the lower loss."""
-
-    def lost(errors: Errors) -> float:
-        return sum(weight * error**2 for weight, error in _weighted(loss, errors))
-
-    return lost(one) < lost(other)
 
 
 def merit(one: Errors, other: Errors, loss: LossWeights) -> bool:

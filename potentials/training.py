@@ -1,74 +1,28 @@
 """fit(spec, frames, rng): descriptors, linear term in closed form, networks on what it leaves."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from potentials import selection
-from potentials.calibration import Calibration, FoldMembers, cross_calibration
+from potentials.closed_form import Closed, calibrated, closed_form, final, no_linear
+from potentials.dataset import DataError, DataSet, check, data_set, elements_of, labelled
+from potentials.embedding_training import learn
 from potentials.ensemble import Ensemble
-from potentials.features import Features, FeatureSet, values_only
-from potentials.linear import (
-    Equations,
-    Row,
-    Targets,
-    equations,
-    reference_energies,
-    row,
-    solve,
-    used_columns,
-    with_targets,
-)
-from potentials.loss import label_weights
 from potentials.network import Networks
-from potentials.network_training import (
-    Problem,
-    Training,
-    fold_of,
-    held_out,
-    train_networks,
-)
+from potentials.network_training import Problem, Training, train_networks
 from potentials.progress import NO_HOOKS, Hooks, Progress
 from potentials.rarity import rarity
 from potentials.residual import Residual
-from potentials.scaling import Scaling, scaling_of
-from potentials.selection import Choice
 from potentials.spec import EnsembleSpec, NetworkSpec
 from potentials.structures import FloatArray, Frame
 from potentials.wall import no_wall, wall_of
 
-#: added to every Poisson count, so that no member ignores a label altogether
-BOOTSTRAP_FLOOR = 0.05
-
-
-class DataError(ValueError):
-    """The frames cannot be fitted together."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class DataSet:
-    """Frames as a fit sees them, sorted by id so that arrival order does not matter."""
-
-    frames: list[Frame]
-    features: FeatureSet
-    targets: list[Targets]
-    weights: Tensor
-    reference: Tensor
-    scaling: Scaling
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class LinearTerm:
-    """The closed form of all members: coefficients (K, E, C) on a basis, constants (K, E)."""
-
-    scaling: Scaling
-    coefficients: Tensor
-    constants: Tensor
+__all__ = ["DataError", "fit", "training_errors"]
 
 
 def fit(
@@ -101,22 +55,25 @@ def fit(
         DataError: too few frames, mixed engines, or an id that occurs twice.
     """
     began = time.perf_counter()
-    _check(frames)
-    frames = sorted(frames, key=lambda frame: frame.id)
-    elements = _elements(frames, unlabelled, warm)
+    check(frames)
+    elements = elements_of(frames, unlabelled, warm)
     warm = warm if warm is not None and _helpful(warm, spec, elements) else None
+    given = labelled(frames, elements, spec.labels, pressure)
+    learned = learn(spec, given, rng, warm, hooks)
     hooks.tell(Progress("descriptors", 0, len(frames)))
-    data = _data_set(spec, frames, elements, unlabelled, warm, pressure)
+    # the scaling that networks were trained on goes with fixed descriptors only
+    earlier = None if warm is None or learned else warm.scaling
+    data = data_set(given, spec.descriptor.bound(learned), unlabelled, earlier)
     hooks.tell(Progress("linear term", 0, 1))
-    closed = _closed_form(spec, data, rng)
-    networks = _networks(spec, data, closed, rng, warm, hooks)
-    term = _final(spec, data, closed, networks)
-    factors = _calibration(spec, data, closed, calibration)
+    closed = closed_form(spec, data, rng)
+    networks = _networks(spec, data, closed, rng, None if learned else warm, hooks)
+    term = final(spec, data, closed, networks)
+    factors = calibrated(spec, data, closed, calibration)
     ensemble = Ensemble(
         spec=spec,
         elements=elements,
         scaling=term.scaling,
-        reference=data.reference,
+        reference=given.reference,
         linear=term.coefficients,
         constants=term.constants,
         networks=networks,
@@ -124,8 +81,9 @@ def fit(
         bounds=_bounds(data, len(elements)),
         calibration=factors.energy,
         force_calibration=factors.forces,
-        engine=frames[0].label.engine,
+        engine=given.frames[0].label.engine,
         facts={},
+        learned=learned,
     )
     choice = closed.choice
     facts = {
@@ -137,7 +95,7 @@ def fit(
         "networks": networks is not None,
         "jacobians": "kept" if data.features.kept else "on the fly",
         "pressure_ev_per_a3": pressure,
-        **training_errors(ensemble, frames),
+        **training_errors(ensemble, given.frames),
         "seconds": time.perf_counter() - began,
     }
     return replace(ensemble, facts=facts)
@@ -145,120 +103,6 @@ def fit(
 
 def _helpful(warm: Ensemble, spec: EnsembleSpec, elements: tuple[int, ...]) -> bool:
     return warm.spec.descriptor == spec.descriptor and warm.elements == elements
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Closed:
-    """The closed form before its members are solved.
-
-    Attributes:
-        problem: equations on the basis of ``scaling``.
-        scaling: with as many components as the largest basis tried.
-        choice: what held-out errors chose.
-        folds: fold of each block (B,).
-        times: how often each member counts each block (K, B).
-        kept_out: blocks whose labels a member's networks do not see (K, B).
-    """
-
-    problem: Equations
-    scaling: Scaling
-    choice: Choice
-    folds: Tensor
-    times: Tensor
-    kept_out: Tensor
-
-    def rows(self, data: DataSet) -> Iterator[Row]:
-        """Columns of all structures, one by one."""
-        return (row(found, self.scaling) for found in data.features)
-
-    @property
-    def used(self) -> Tensor:
-        """Places of the coefficients that the choice uses (U,)."""
-        n_elements, n_plain, most = self.scaling.components.shape
-        return used_columns(n_elements, n_plain, most, self.choice.components)
-
-    def left_out(self) -> FoldMembers:
-        """Members of fits that leave one fold out each."""
-        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used
-        found = []
-        for fold in range(selection.FOLDS):
-            seen = self.times * (self.folds != fold)
-            found.append(solve(self.problem, seen, choice.loss, choice.ridge, used, n_elements))
-        return FoldMembers(torch.stack(found), self.folds, used)
-
-    def solved(self, problems: Sequence[Equations], times: Tensor) -> LinearTerm:
-        """Members on their own goals, or all on the same."""
-        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used
-        found = [
-            solve(problem, own, choice.loss, choice.ridge, used, n_elements)
-            for problem, own in zip(problems, times.split(len(times) // len(problems)), strict=True)
-        ]
-        solution = torch.cat(found)
-        basis = solution[:, :-n_elements].reshape(len(times), n_elements, -1)
-        return LinearTerm(self.scaling.leading(choice.components), basis, solution[:, -n_elements:])
-
-
-def _closed_form(spec: EnsembleSpec, data: DataSet, rng: np.random.Generator) -> Closed:
-    """Sums over the data, and the basis, ridge and weights that held-out errors choose."""
-    ids = [frame.id for frame in data.frames]
-    drawn = fold_of(ids, selection.MOST_BLOCKS)
-    block, folds = selection.blocks(drawn)
-    n_equations = sum(1 + len(t.forces) + 6 * (t.virial is not None) for t in data.targets)
-    n_elements, n_plain = data.scaling.mean.shape
-    tried = selection.candidates(spec.linear, len(ids), n_equations, n_elements, n_plain)
-    scaling = data.scaling.leading(tried[-1])
-    rows = (row(found, scaling) for found in data.features)
-    problem = equations(rows, data.targets, data.weights, block)
-    choice, _ = selection.choose(problem, folds, spec.linear, spec.loss, tried, n_elements)
-    single = problem.n_blocks == len(ids)
-    # by what was drawn, not by place: a block that no label is in may get one later
-    names = ids if single else [f"block {name}" for name in drawn.unique().tolist()]
-    kept_out = held_out(names, spec.members, spec.network.held_out)
-    times = _bootstrap(spec, problem.n_blocks, rng)
-    return Closed(problem, scaling, choice, folds, times, kept_out)
-
-
-def _calibration(
-    spec: EnsembleSpec, data: DataSet, closed: Closed, given: float | None
-) -> Calibration:
-    """As given, or from labels that members have not seen; networks are not counted."""
-    enough = len(data.frames) >= selection.TUNE_FROM and spec.members > 1
-    if given is not None or not enough or not spec.linear.enabled:
-        return Calibration(given or 1.0, given or 1.0)
-    return cross_calibration(closed.problem, closed.rows(data), data.targets, closed.left_out())
-
-
-def _no_linear(spec: EnsembleSpec, data: DataSet) -> LinearTerm:
-    n_elements, n_plain = data.scaling.mean.shape
-    zero = torch.zeros(spec.members, n_elements, n_plain, dtype=torch.float64)
-    return LinearTerm(data.scaling.leading(0), zero, zero[:, :, 0])
-
-
-def _final(
-    spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks | None
-) -> LinearTerm:
-    """The linear term of all members on all labels, on what their networks leave."""
-    if not spec.linear.enabled:
-        return _no_linear(spec, data)
-    if networks is None:
-        return closed.solved([closed.problem], closed.times)
-    left = _left(data, networks)
-    problems = [with_targets(closed.problem, closed.rows(data), own) for own in left]
-    return closed.solved(problems, closed.times)
-
-
-def _left(data: DataSet, networks: Networks) -> list[list[Targets]]:
-    """What the networks of each member leave of each label."""
-    found: list[list[Targets]] = [[] for _ in range(networks.weights[0].shape[1])]
-    for features, targets in zip(data.features, data.targets, strict=True):
-        scaled = data.scaling.apply(features.values, features.species)
-        with torch.no_grad():
-            energies, slopes = networks(scaled, features.species)
-        pull = slopes / data.scaling.spread[features.species]
-        slope = pull.flatten(1) @ features.jacobian.flatten(0, 1)
-        for member, own in enumerate(found):
-            own.append(targets.minus(energies[member].sum(), slope[member]))
-    return found
 
 
 def _networks(
@@ -271,12 +115,10 @@ def _networks(
 ) -> Networks | None:
     """Networks on what the linear term leaves, or None where no member gains by them."""
     settings = spec.network
-    if not settings.enabled or len(data.frames) < settings.min_labels:
+    if not settings.enabled or len(data.ids) < settings.min_labels:
         return None
     seen = torch.where(closed.kept_out, 0.0, closed.times)
-    linear = (
-        closed.solved([closed.problem], seen) if spec.linear.enabled else _no_linear(spec, data)
-    )
+    linear = closed.solved([closed.problem], seen) if spec.linear.enabled else no_linear(spec, data)
     residual = Residual(
         data.features,
         data.targets,
@@ -362,71 +204,6 @@ def _voigt(stress: FloatArray) -> FloatArray:
     from ase.stress import full_3x3_to_voigt_6_stress
 
     return np.asarray(full_3x3_to_voigt_6_stress(stress), dtype=np.float64)
-
-
-def _check(frames: Sequence[Frame]) -> None:
-    if len(frames) < 2:
-        raise DataError(f"an ensemble needs at least 2 labelled structures, got {len(frames)}")
-    engines = sorted({frame.label.engine for frame in frames})
-    if len(engines) > 1:
-        raise DataError(
-            f"labels of {len(engines)} engine settings ({', '.join(engines)}) cannot be fitted "
-            "together: their energies have different zeros; keep the labels of one"
-        )
-    ids = [frame.id for frame in frames]
-    if len(set(ids)) < len(ids):
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        raise DataError(f"frame ids must be unique; occurring more than once: {twice[:5]}")
-
-
-def _elements(
-    frames: Sequence[Frame], unlabelled: Sequence[Atoms], warm: Ensemble | None
-) -> tuple[int, ...]:
-    numbers = {int(z) for frame in frames for z in frame.atoms.numbers}
-    numbers |= {int(z) for atoms in unlabelled for z in atoms.numbers}
-    if warm is not None and numbers <= set(warm.elements):
-        return warm.elements
-    return tuple(sorted(numbers))
-
-
-def _data_set(
-    spec: EnsembleSpec,
-    frames: list[Frame],
-    elements: tuple[int, ...],
-    unlabelled: Sequence[Atoms],
-    warm: Ensemble | None,
-    pressure: float,
-) -> DataSet:
-    structures = [frame.atoms for frame in frames]
-    found = FeatureSet(structures, spec.descriptor, elements)
-    values, species = values_only([*structures, *unlabelled], spec.descriptor, elements)
-    scaling = scaling_of(values, species, len(elements), None if warm is None else warm.scaling)
-    size = torch.tensor([len(atoms) for atoms in structures], dtype=torch.float64)
-    energies = torch.tensor([frame.label.energy for frame in frames], dtype=torch.float64)
-    volumes = torch.tensor([f.volume for f in found], dtype=torch.float64)
-    fmax = torch.tensor([frame.label.fmax for frame in frames], dtype=torch.float64)
-    weights = label_weights((energies + pressure * volumes) / size, fmax, spec.labels)
-    counts = torch.stack([torch.bincount(f.species, minlength=len(elements)) for f in found])
-    reference = reference_energies(counts.double(), energies, weights)
-    targets = [
-        _targets(frame, f, energy - count.double() @ reference)
-        for frame, f, energy, count in zip(frames, found, energies, counts, strict=True)
-    ]
-    return DataSet(frames, found, targets, weights, reference, scaling)
-
-
-def _targets(frame: Frame, found: Features, energy: Tensor) -> Targets:
-    label = frame.label
-    virial = None if label.stress is None else torch.as_tensor(label.stress) * found.volume
-    return Targets(energy, torch.as_tensor(label.forces).flatten(), virial)
-
-
-def _bootstrap(spec: EnsembleSpec, n_blocks: int, rng: np.random.Generator) -> Tensor:
-    """How often each member counts each block of labels (K, B)."""
-    if spec.bootstrap == "none":
-        return torch.ones(spec.members, n_blocks, dtype=torch.float64)
-    counts = rng.poisson(1.0, (spec.members, n_blocks)) + BOOTSTRAP_FLOOR
-    return torch.as_tensor(counts, dtype=torch.float64)
 
 
 def _same_shape(one: EnsembleSpec, other: EnsembleSpec) -> bool:
