@@ -13,15 +13,18 @@ from potentials.dataset import DataSet
 from potentials.linear import (
     Equations,
     Row,
+    Split,
     Targets,
     equations,
+    fold_splits,
+    held_out,
     row,
     solve,
-    used_columns,
+    split,
     with_targets,
 )
 from potentials.network import Networks
-from potentials.network_training import fold_of, held_out
+from potentials.network_training import fold_of, kept_out
 from potentials.scaling import Scaling
 from potentials.selection import Choice
 from potentials.spec import EnsembleSpec
@@ -46,6 +49,7 @@ class Closed:
     Attributes:
         problem: equations on the basis of ``scaling``.
         scaling: with as many components as the largest basis tried.
+        tried: numbers of components worth trying.
         choice: what held-out errors chose.
         folds: fold of each block (B,).
         times: how often each member counts each block (K, B).
@@ -54,6 +58,7 @@ class Closed:
 
     problem: Equations
     scaling: Scaling
+    tried: list[int]
     choice: Choice
     folds: Tensor
     times: Tensor
@@ -64,23 +69,28 @@ class Closed:
         return (row(found, self.scaling) for found in data.features)
 
     @property
-    def used(self) -> Tensor:
-        """Places of the coefficients that the choice uses (U,)."""
-        n_elements, n_plain, most = self.scaling.components.shape
-        return used_columns(n_elements, n_plain, most, self.choice.components)
+    def seen(self) -> Tensor:
+        """How often each member's networks count each block (K, B)."""
+        return torch.where(self.kept_out, 0.0, self.times)
+
+    def used(self, choice: Choice) -> Tensor:
+        """Places of the coefficients that a choice uses (U,)."""
+        n_elements, _, most = self.scaling.components.shape
+        n_columns = self.problem.energy.shape[1]
+        return selection.used_of(n_columns, choice.components, most, n_elements)
 
     def left_out(self) -> FoldMembers:
         """Members of fits that leave one fold out each."""
-        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used
+        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used(self.choice)
         found = []
         for fold in range(selection.FOLDS):
             seen = self.times * (self.folds != fold)
             found.append(solve(self.problem, seen, choice.loss, choice.ridge, used, n_elements))
         return FoldMembers(torch.stack(found), self.folds, used)
 
-    def solved(self, problems: Sequence[Equations], times: Tensor) -> LinearTerm:
+    def solved(self, problems: Sequence[Equations], times: Tensor, choice: Choice) -> LinearTerm:
         """Members on their own goals, or all on the same."""
-        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used
+        n_elements, used = len(self.scaling.mean), self.used(choice)
         found = [
             solve(problem, own, choice.loss, choice.ridge, used, n_elements)
             for problem, own in zip(problems, times.split(len(times) // len(problems)), strict=True)
@@ -88,6 +98,14 @@ class Closed:
         solution = torch.cat(found)
         basis = solution[:, :-n_elements].reshape(len(times), n_elements, -1)
         return LinearTerm(self.scaling.leading(choice.components), basis, solution[:, -n_elements:])
+
+    def member_splits(self, problems: Sequence[Equations]) -> list[Split]:
+        """Each member's fit without the labels that its networks have not seen."""
+        return [
+            split(problem, seen, kept_out)
+            for problem, seen, kept_out in zip(problems, self.seen, self.kept_out, strict=True)
+            if bool(kept_out.any()) and bool((seen > 0).any())
+        ]
 
 
 def closed_form(spec: EnsembleSpec, data: DataSet, rng: np.random.Generator) -> Closed:
@@ -101,13 +119,15 @@ def closed_form(spec: EnsembleSpec, data: DataSet, rng: np.random.Generator) -> 
     scaling = data.scaling.leading(tried[-1])
     rows = (row(found, scaling) for found in data.features)
     problem = equations(rows, data.targets, data.weights, block)
-    choice, _ = selection.choose(problem, folds, spec.linear, spec.loss, tried, n_elements)
+    # with fewer folds nothing can be judged
+    splits = fold_splits(problem, folds) if len(folds.unique()) == selection.FOLDS else []
+    choice, _ = selection.choose(splits, spec.linear, spec.loss, tried, len(ids), n_elements)
     single = problem.n_blocks == len(ids)
     # by what was drawn, not by place: a block that no label is in may get one later
     names = ids if single else [f"block {name}" for name in drawn.unique().tolist()]
-    kept_out = held_out(names, spec.members, spec.network.held_out)
+    unseen = kept_out(names, spec.members, spec.network.held_out)
     times = _bootstrap(spec, problem.n_blocks, rng)
-    return Closed(problem, scaling, choice, folds, times, kept_out)
+    return Closed(problem, scaling, tried, choice, folds, times, unseen)
 
 
 def calibrated(
@@ -127,17 +147,49 @@ def no_linear(spec: EnsembleSpec, data: DataSet) -> LinearTerm:
     return LinearTerm(data.scaling.leading(0), zero, zero[:, :, 0])
 
 
-def final(
-    spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks | None
-) -> LinearTerm:
-    """The linear term of all members on all labels, on what their networks leave."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Joined:
+    """The linear term and the networks that it stands beside, with the choice that was made."""
+
+    term: LinearTerm
+    networks: Networks | None
+    choice: Choice
+
+
+def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks | None) -> Joined:
+    """The linear term on all labels: on what networks leave, if that is better than without them.
+
+    Networks are trained on what the descriptors alone leave, and products are fitted after them:
+    the other way round they find nothing but the noise of the products. Both ways are judged by
+    labels that a member's networks have not seen.
+    """
     if not spec.linear.enabled:
-        return no_linear(spec, data)
+        return Joined(no_linear(spec, data), networks, closed.choice)
+    alone = closed.choice
+    without = Joined(closed.solved([closed.problem], closed.times, alone), None, alone)
     if networks is None:
-        return closed.solved([closed.problem], closed.times)
+        return without
+    n_elements = len(data.scaling.mean)
     left = _left(data, networks)
     problems = [with_targets(closed.problem, closed.rows(data), own) for own in left]
-    return closed.solved(problems, closed.times)
+    choice, errors = selection.choose(
+        closed.member_splits(problems),
+        spec.linear,
+        alone.loss,
+        closed.tried,
+        len(data.ids),
+        n_elements,
+    )
+    [others] = held_out(
+        closed.member_splits([closed.problem] * spec.members),
+        alone.loss,
+        [alone.ridge],
+        closed.used(alone),
+        n_elements,
+    )
+    if errors is None or not selection.merit(errors, others, spec.loss):
+        return without
+    return Joined(closed.solved(problems, closed.times, choice), networks, choice)
 
 
 def _left(data: DataSet, networks: Networks) -> list[list[Targets]]:

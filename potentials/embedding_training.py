@@ -13,7 +13,7 @@ from potentials.ensemble import Ensemble
 from potentials.features import values_only
 from potentials.learned_problem import LearnedProblem
 from potentials.network import Networks
-from potentials.network_training import Problem, Training, held_out, train_networks
+from potentials.network_training import Problem, Training, kept_out, train_networks
 from potentials.progress import Hooks
 from potentials.scaling import scaling_of
 from potentials.spec import EnsembleSpec
@@ -52,13 +52,13 @@ def learn(
         scaling=scaling_of(values.detach(), species, n_elements),
     )
     settings = spec.network
-    kept_out = held_out([frame.id for frame in given.frames], spec.members, settings.held_out)
+    unseen = kept_out([frame.id for frame in given.frames], spec.members, settings.held_out)
     networks = Networks(spec.members, n_elements, problem.size, settings.hidden, generator)
     device = torch.device("cpu")
     work = Problem(
         problem.parts(settings.batch, torch.float64, device),
-        train=torch.where(kept_out, 0.0, given.weights),
-        check=torch.where(kept_out, given.weights, 0.0),
+        train=torch.where(unseen, 0.0, given.weights),
+        check=torch.where(unseen, given.weights, 0.0),
         loss=spec.loss,
     )
     training = Training(settings, work, networks, rng, problem.parameters())

@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from potentials import kernels
 from potentials.batch import Batch, make_batch
 from potentials.descriptors import Descriptor
 
@@ -103,10 +104,15 @@ def memory_limit() -> int:
 def features(
     structures: Sequence[Atoms], descriptor: Descriptor, elements: Sequence[int]
 ) -> list[Features]:
-    """Descriptors and Jacobians of all structures, in their order."""
+    """Descriptors and Jacobians of all structures, in their order; compiled where it can be."""
     found: list[Features] = []
     for chunk in _chunks(structures):
-        found.extend(_features_of_chunk(chunk, descriptor, elements))
+        if kernels.describes(descriptor):
+            from potentials.kernels import derivatives
+
+            found.extend(derivatives.features(chunk, descriptor, elements))
+        else:
+            found.extend(_features_of_chunk(chunk, descriptor, elements))
     return found
 
 
@@ -114,12 +120,23 @@ def values_only(
     structures: Sequence[Atoms], descriptor: Descriptor, elements: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Descriptors (N, D) and element index (N,) of all atoms of all structures."""
-    values, species = [], []
+    parts = []
     for chunk in _chunks(structures):
-        batch = make_batch(chunk, elements, descriptor.cutoff)
-        values.append(_values(batch, batch.vectors(), descriptor, len(elements)))
-        species.append(batch.species)
+        if kernels.describes(descriptor):
+            from potentials.kernels import derivatives
+
+            parts.append(derivatives.values_only(chunk, descriptor, elements))
+        else:
+            parts.append(_values_of_chunk(chunk, descriptor, elements))
+    values, species = zip(*parts, strict=True)
     return torch.cat(values), torch.cat(species)
+
+
+def _values_of_chunk(
+    structures: Sequence[Atoms], descriptor: Descriptor, elements: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    batch = make_batch(structures, elements, descriptor.cutoff)
+    return _values(batch, batch.vectors(), descriptor, len(elements)), batch.species
 
 
 def _values(batch: Batch, vectors: Tensor, descriptor: Descriptor, n_elements: int) -> Tensor:
@@ -147,9 +164,11 @@ def _features_of_chunk(
     vectors = batch.vectors()
     values = _values(batch, vectors, descriptor, len(elements))
     pairs, start = batch.pairs, 0
-    by_pair = descriptor.slopes(
-        vectors, pairs.first, batch.species[pairs.second], batch.species, len(elements)
-    )
+    # features are made again where nothing else is differentiated, too
+    with torch.enable_grad():
+        by_pair = descriptor.slopes(
+            vectors, pairs.first, batch.species[pairs.second], batch.species, len(elements)
+        )
     for index, atoms in enumerate(structures):
         stop = start + len(atoms)
         own = (pairs.first >= start) & (pairs.first < stop)

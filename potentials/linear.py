@@ -179,6 +179,54 @@ def used_columns(n_elements: int, n_plain: int, most: int, components: int) -> T
     return torch.cat([basis, n_elements * per_element + torch.arange(n_elements)])
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Sums:
+    """Weighted sums over some blocks, for energies, forces and virials in this order.
+
+    Attributes:
+        left: X^T X (3, C, C).
+        right: X^T y (3, C).
+        square: y^T y (3,).
+        weight: sum of weights (3,).
+    """
+
+    left: Tensor
+    right: Tensor
+    square: Tensor
+    weight: Tensor
+
+
+def sums(problem: Equations, times: Tensor) -> Sums:
+    """Sums with every block counted so many times (B,)."""
+    counted = times[problem.block] * problem.weights
+    known = counted * problem.with_virial
+    energy = _products(problem.energy, problem.energy_goal, counted)
+    virial = _products(
+        problem.virial.flatten(0, 1),
+        problem.virial_goal.flatten(),
+        (known / 6.0).repeat_interleave(6),
+    )
+    forces_left = torch.zeros_like(problem.force_left[0])
+    for own, count in zip(problem.force_left, times.tolist(), strict=True):
+        if count:
+            forces_left.add_(own, alpha=count)
+    forces = (forces_left, problem.force_right.T @ times, problem.force_square @ times)
+    left, right, square = (torch.stack(part) for part in zip(energy, forces, virial, strict=True))
+    return Sums(left, right, square, torch.stack([counted.sum(), counted.sum(), known.sum()]))
+
+
+def _products(columns: Tensor, goal: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    weighted = columns.T * weights
+    return weighted @ columns, weighted @ goal, weights @ goal.square()
+
+
+def _system(given: Sums, loss: LossWeights, used: Tensor) -> tuple[Tensor, Tensor]:
+    """Left (U, U) and right (U,) side for some weights of the loss."""
+    parts = given.weight.new_tensor([loss.energy, loss.forces, loss.virial]) / given.weight[0]
+    left = torch.einsum("p,pcd->cd", parts, given.left)
+    return left[used][:, used], parts @ given.right[:, used]
+
+
 def solve(
     problem: Equations,
     times: Tensor,
@@ -200,7 +248,7 @@ def solve(
         used: places of the coefficients in use (U,).
         n_elements: number of constants, the last columns.
     """
-    members = [_normal(problem, own, loss, used) for own in times]
+    members = (_system(sums(problem, own), loss, used) for own in times)
     return torch.stack([_ridge(left, right, ridge, n_elements) for left, right in members])
 
 
@@ -218,73 +266,59 @@ def _ridge(left: Tensor, right: Tensor, ridge: float, n_elements: int) -> Tensor
     return torch.cholesky_solve(right[:, None], factor).squeeze(1)
 
 
-def _normal(
-    problem: Equations, times: Tensor, loss: LossWeights, used: Tensor
-) -> tuple[Tensor, Tensor]:
-    """X^T X (U, U) and X^T y (U,) of one member."""
-    counted = times[problem.block] * problem.weights
-    total = counted.sum()
-    every = len(used) == problem.energy.shape[1]
-    left = used.new_zeros(len(used), len(used), dtype=torch.float64)
-    for own, share in zip(problem.force_left, times * (loss.forces / total), strict=True):
-        if share:
-            left.add_(own if every else own[used][:, used], alpha=float(share))
-    right = problem.force_right[:, used].T @ (times * (loss.forces / total))
-    energy, virial = problem.energy[:, used], problem.virial[:, :, used].flatten(0, 1)
-    of_energy = counted * (loss.energy / total)
-    of_virial = (counted * problem.with_virial * (loss.virial / 6 / total)).repeat_interleave(6)
-    left.addmm_(energy.T * of_energy, energy).addmm_(virial.T * of_virial, virial)
-    right = right + energy.T @ (of_energy * problem.energy_goal)
-    return left, right + virial.T @ (of_virial * problem.virial_goal.flatten())
+@dataclass(frozen=True, eq=False, slots=True)
+class Split:
+    """Sums that a fit is made from, and sums over what it has not seen, by which it is judged."""
+
+    seen: Sums
+    judged: Sums
 
 
-def errors(problem: Equations, coefficients: Tensor, used: Tensor, blocks: Tensor) -> Tensor:
-    """Sums of weighted squares of what one member leaves in some blocks, and of weights (2, 3)."""
-    own = torch.isin(problem.block, blocks)
-    weights, known = problem.weights[own], problem.with_virial[own]
-    energy = problem.energy[own][:, used] @ coefficients - problem.energy_goal[own]
-    virial = problem.virial[own][:, :, used] @ coefficients - problem.virial_goal[own]
-    forces = torch.zeros((), dtype=torch.float64)
-    every = len(used) == problem.energy.shape[1]
-    for place in blocks.tolist():
-        left = problem.force_left[place] if every else problem.force_left[place][used][:, used]
-        forces += coefficients @ (left @ coefficients) + problem.force_square[place]
-        forces -= 2.0 * problem.force_right[place, used] @ coefficients
-    squares = [
-        (weights * energy.square()).sum(),
-        forces.clamp(min=0.0),
-        (weights * known * virial.square().mean(dim=1)).sum(),
+def split(problem: Equations, times: Tensor, judged: Tensor) -> Split:
+    """A fit that counts blocks so many times (B,) and is judged by others (B,), as a mask."""
+    return Split(sums(problem, times), sums(problem, judged.to(torch.float64)))
+
+
+def fold_splits(problem: Equations, folds: Tensor) -> list[Split]:
+    """A fit for every fold, which has not seen it.
+
+    Args:
+        problem: the equations.
+        folds: the fold of each block (B,).
+    """
+    return [
+        split(problem, (folds != name).to(torch.float64), folds == name) for name in folds.unique()
     ]
-    total = weights.sum()
-    return torch.stack([torch.stack(squares), torch.stack([total, total, (weights * known).sum()])])
 
 
 def held_out(
-    problem: Equations,
-    folds: Tensor,
+    splits: Sequence[Split],
     loss: LossWeights,
     ridges: Sequence[float],
     used: Tensor,
     n_elements: int,
 ) -> list[Errors]:
-    """Errors, for every ridge, on every block by a fit that has not seen its fold.
+    """Errors, for every ridge, of all fits on what they have not seen.
 
     Args:
-        problem: the equations.
-        folds: the fold of each block (B,).
+        splits: the fits.
         loss: weights of energies, forces and virials.
         ridges: ridge parameters.
         used: places of the coefficients in use (U,).
         n_elements: number of constants, the last columns.
     """
-    total = torch.zeros(len(ridges), 2, 3, dtype=torch.float64)
-    for name in folds.unique():
-        left, right = _normal(problem, (folds != name).to(torch.float64), loss, used)
-        own = torch.nonzero(folds == name).flatten()
+    squares = torch.zeros(len(ridges), 3, dtype=torch.float64)
+    weight = torch.zeros(3, dtype=torch.float64)
+    for own in splits:
+        left, right = _system(own.seen, loss, used)
+        judged = own.judged.left[:, used][:, :, used]
+        weight += own.judged.weight
         for place, ridge in enumerate(ridges):
-            coefficients = _ridge(left, right, ridge, n_elements)
-            total[place] += errors(problem, coefficients, used, own)
-    roots = (total[:, 0] / total[:, 1].clamp(min=1e-300)).sqrt()
+            found = _ridge(left, right, ridge, n_elements)
+            quadratic = (judged @ found) @ found
+            linear = own.judged.right[:, used] @ found
+            squares[place] += quadratic - 2.0 * linear + own.judged.square
+    roots = (squares.clamp(min=0.0) / weight.clamp(min=1e-300)).sqrt()
     return [Errors(*row) for row in roots.tolist()]
 
 

@@ -53,7 +53,7 @@ def _draw(purpose: str, name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def held_out(ids: Sequence[str], members: int, share: float) -> Tensor:
+def kept_out(ids: Sequence[str], members: int, share: float) -> Tensor:
     """Which labels each member does not train on (K, F).
 
     Decided by the id alone, so that a label held out once stays so in every retraining and a warm

@@ -20,8 +20,8 @@ from potentials.scaling import Scaling
 from potentials.spec import LossWeights
 
 #: added to the variance of every direction (1: that of a typical descriptor), so that directions
-#: in which the data hardly differ are not blown up
-WHITE = 1e-2
+#: in which the data hardly differ are not blown up; 0.01 doubles the error on a thousand labels
+WHITE = 1.0
 
 
 class Part(Protocol):

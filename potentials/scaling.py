@@ -45,12 +45,12 @@ def scaling_of(
         earlier: keep its mean and spread, which networks were trained on.
 
     Raises:
-        ValueError: an element has no atom in the data.
+        ValueError: an element has no atom in the data, and nothing earlier is known of it.
     """
     means, spreads, turns = [], [], []
     for element in range(n_elements):
         own = values[species == element]
-        if not len(own):
+        if earlier is None and not len(own):
             raise ValueError(f"no atom of element index {element} in the data to scale by")
         mean, spread = _moments(own) if earlier is None else _of(earlier, element)
         means.append(mean)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from potentials.basis import most_components, size
-from potentials.linear import Equations, Errors, held_out, used_columns
+from potentials.linear import Errors, Split, held_out, used_columns
 from potentials.spec import LinearSpec, LossWeights
 
 #: folds of the cross-validation
@@ -67,39 +67,37 @@ def candidates(
 
 
 def choose(
-    problem: Equations,
-    folds: Tensor,
+    splits: Sequence[Split],
     spec: LinearSpec,
     loss: LossWeights,
     tried: Sequence[int],
+    n_labels: int,
     n_elements: int,
 ) -> tuple[Choice, Errors | None]:
-    """The choice of lowest held-out error, one setting after the other, and its errors.
+    """The choice of lowest held-out error, and its errors.
 
     On few labels the weight of energies is left as it is given.
 
     Args:
-        problem: equations of the largest basis in ``tried``.
-        folds: fold of each block (B,); with fewer than `FOLDS` of them nothing can be judged.
+        splits: fits of the largest basis in ``tried``; without any nothing can be judged.
         spec: ridge to start from.
         loss: weights to start from.
         tried: numbers of components, ascending, the first 0.
+        n_labels: number of structures.
         n_elements: number of elements.
     """
     best = Choice(0, spec.ridge, loss)
-    if len(folds.unique()) < FOLDS:
+    if not splits:
         return best, None
-    most = tried[-1]
-    n_plain = (problem.energy.shape[1] - n_elements) // n_elements - size(0, most)
-    tuned = len(problem.weights) >= TUNE_FROM
+    tuned = n_labels >= TUNE_FROM
     ridges = [spec.ridge * factor for factor in (RIDGE_FACTORS if tuned else FEW_RIDGES)]
     found: Errors | None = None
 
     def judge(components: int, weights: LossWeights) -> None:
         """Keep what is better than the best so far."""
         nonlocal best, found
-        used = used_columns(n_elements, n_plain, most, components)
-        judged = held_out(problem, folds, weights, ridges, used, n_elements)
+        used = used_of(splits[0].seen.right.shape[1], components, tried[-1], n_elements)
+        judged = held_out(splits, weights, ridges, used, n_elements)
         for ridge, errors in zip(ridges, judged, strict=True):
             if found is None or merit(errors, found, loss):
                 best, found = Choice(components, ridge, weights), errors
@@ -109,6 +107,12 @@ def choose(
     for factor in ENERGY_FACTORS if tuned else ():
         judge(best.components, loss.model_copy(update={"energy": loss.energy * factor}))
     return best, found
+
+
+def used_of(n_columns: int, components: int, most: int, n_elements: int) -> Tensor:
+    """Places of the coefficients of so many components among all C, those of ``most`` (U,)."""
+    n_plain = (n_columns - n_elements) // n_elements - size(0, most)
+    return used_columns(n_elements, n_plain, most, components)
 
 
 def merit(one: Errors, other: Errors, loss: LossWeights) -> bool:

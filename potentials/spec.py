@@ -67,23 +67,26 @@ class NetworkSpec(Settings):
     enabled: bool = Field(default=True, description="Whether networks are trained at all.")
     hidden: tuple[int, ...] = Field((30, 30), description="Units per hidden layer (tanh).")
     min_labels: int = Field(
-        24, ge=8, description="Train networks from this number of labels on; below, linear only."
+        100, ge=8, description="Train networks from this number of labels on; below, linear only."
     )
     held_out: float = Field(0.2, gt=0, lt=0.5, description="Share of labels for early stopping.")
     optimiser: Optimiser = Field("adam", description="Optimiser, by name.")
     batch: int | None = Field(
-        8, ge=1, description="Structures per step; null: all at once (rprop, lbfgs need that)."
+        32, ge=1, description="Structures per step; null: all at once (rprop, lbfgs need that)."
     )
-    epochs: int = Field(100, ge=1, description="Largest number of passes over the labels.")
+    epochs: int = Field(200, ge=1, description="Largest number of passes over the labels.")
     steps: int = Field(
-        3000, ge=1, description="Largest number of optimiser steps, whatever the number of epochs."
+        6000, ge=1, description="Largest number of optimiser steps, whatever the number of epochs."
     )
-    patience: int = Field(25, ge=1, description="Stop after this many epochs without a gain.")
+    patience: int = Field(40, ge=1, description="Stop after this many epochs without a gain.")
     learning_rate: float = Field(0.01, gt=0, description="Learning rate at the start.")
     learning_rate_end: float = Field(0.0003, gt=0, description="Learning rate at the last step.")
-    weight_penalty: float = Field(1e-6, ge=0, description="Factor of the sum of squared weights.")
+    weight_penalty: float = Field(1e-5, ge=0, description="Factor of the sum of squared weights.")
     focal_gamma: float = Field(
-        0.5, ge=0, description="Exponent of the focal weight; 0 switches it off."
+        0.5,
+        ge=0,
+        description="Exponent of the focal weight of labels when networks are trained again; 0 "
+        "switches it off.",
     )
     gdf: bool = Field(
         default=False, description="Weigh forces on atoms in rare surroundings up (GDF)."

@@ -9,7 +9,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from potentials.closed_form import Closed, calibrated, closed_form, final, no_linear
+from potentials.closed_form import Closed, calibrated, closed_form, joined, no_linear
 from potentials.dataset import DataError, DataSet, check, data_set, elements_of, labelled
 from potentials.embedding_training import learn
 from potentials.ensemble import Ensemble
@@ -18,6 +18,7 @@ from potentials.network_training import Problem, Training, train_networks
 from potentials.progress import NO_HOOKS, Hooks, Progress
 from potentials.rarity import rarity
 from potentials.residual import Residual
+from potentials.selection import Choice
 from potentials.spec import EnsembleSpec, NetworkSpec
 from potentials.structures import FloatArray, Frame
 from potentials.wall import no_wall, wall_of
@@ -56,8 +57,9 @@ def fit(
     """
     began = time.perf_counter()
     check(frames)
+    warm = warm if warm is not None and warm.spec.descriptor == spec.descriptor else None
     elements = elements_of(frames, unlabelled, warm)
-    warm = warm if warm is not None and _helpful(warm, spec, elements) else None
+    warm = warm if warm is not None and warm.elements == elements else None
     given = labelled(frames, elements, spec.labels, pressure)
     learned = learn(spec, given, rng, warm, hooks)
     hooks.tell(Progress("descriptors", 0, len(frames)))
@@ -67,16 +69,16 @@ def fit(
     hooks.tell(Progress("linear term", 0, 1))
     closed = closed_form(spec, data, rng)
     networks = _networks(spec, data, closed, rng, None if learned else warm, hooks)
-    term = final(spec, data, closed, networks)
+    found = joined(spec, data, closed, networks)
     factors = calibrated(spec, data, closed, calibration)
     ensemble = Ensemble(
         spec=spec,
         elements=elements,
-        scaling=term.scaling,
+        scaling=found.term.scaling,
         reference=given.reference,
-        linear=term.coefficients,
-        constants=term.constants,
-        networks=networks,
+        linear=found.term.coefficients,
+        constants=found.term.constants,
+        networks=found.networks,
         wall=wall_of(data.features, elements) if spec.wall else no_wall(len(elements)),
         bounds=_bounds(data, len(elements)),
         calibration=factors.energy,
@@ -85,24 +87,20 @@ def fit(
         facts={},
         learned=learned,
     )
-    choice = closed.choice
+    choice = found.choice
     facts = {
         "labels": len(frames),
         "products": choice.components > 0,
         "components": choice.components,
         "ridge": choice.ridge,
         "energy_weight": choice.loss.energy,
-        "networks": networks is not None,
+        "networks": found.networks is not None,
         "jacobians": "kept" if data.features.kept else "on the fly",
         "pressure_ev_per_a3": pressure,
         **training_errors(ensemble, given.frames),
         "seconds": time.perf_counter() - began,
     }
     return replace(ensemble, facts=facts)
-
-
-def _helpful(warm: Ensemble, spec: EnsembleSpec, elements: tuple[int, ...]) -> bool:
-    return warm.spec.descriptor == spec.descriptor and warm.elements == elements
 
 
 def _networks(
@@ -117,8 +115,10 @@ def _networks(
     settings = spec.network
     if not settings.enabled or len(data.ids) < settings.min_labels:
         return None
-    seen = torch.where(closed.kept_out, 0.0, closed.times)
-    linear = closed.solved([closed.problem], seen) if spec.linear.enabled else no_linear(spec, data)
+    seen, linear = closed.seen, no_linear(spec, data)
+    if spec.linear.enabled:
+        plain = Choice(0, spec.linear.ridge, closed.choice.loss)
+        linear = closed.solved([closed.problem], seen, plain)
     residual = Residual(
         data.features,
         data.targets,
@@ -137,11 +137,20 @@ def _networks(
         check=torch.where(closed.kept_out[:, block], data.weights, 0.0).to(device),
         loss=closed.choice.loss,
     )
-    start = _start(spec, data, residual, rng, warm).to(device, dtype)
-    trained = train_networks(Training(settings, problem, start, rng), hooks)
+    earlier = _earlier(spec, warm)
+    start = _start(spec, data, residual, rng, earlier).to(device, dtype)
+    # nothing is new to networks that begin: focal weights are for a retraining
+    gamma = settings.focal_gamma if earlier is not None else 0.0
+    used = settings.model_copy(update={"focal_gamma": gamma})
+    trained = train_networks(Training(used, problem, start, rng), hooks)
     if not trained.gained:
         return None
     return residual.whitening.folded(trained.networks.to("cpu", torch.float64))
+
+
+def _earlier(spec: EnsembleSpec, warm: Ensemble | None) -> Networks | None:
+    """Networks of an earlier ensemble, if they are of the same shape."""
+    return warm.networks if warm is not None and _same_shape(warm.spec, spec) else None
 
 
 def _start(
@@ -149,12 +158,12 @@ def _start(
     data: DataSet,
     residual: Residual,
     rng: np.random.Generator,
-    warm: Ensemble | None,
+    earlier: Networks | None,
 ) -> Networks:
-    """Networks to start from: those of an earlier ensemble of the same shape, or new ones."""
+    """Networks to start from: earlier ones, or new ones."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    if warm is not None and warm.networks is not None and _same_shape(warm.spec, spec):
-        return residual.whitening.unfolded(warm.networks)
+    if earlier is not None:
+        return residual.whitening.unfolded(earlier)
     n_elements, n_plain = data.scaling.mean.shape
     return Networks(spec.members, n_elements, n_plain, spec.network.hidden, generator)
 

@@ -6,6 +6,7 @@ Nothing here is compiled, nor Numba imported, before it is used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from potentials.descriptors import Descriptor
     from potentials.ensemble import Ensemble
 
 #: most channels that are kept in registers
@@ -14,14 +15,19 @@ MOST_CHANNELS = 16
 HIGHEST_DEGREE = 4
 
 
-def supported(ensemble: "Ensemble") -> bool:
-    """Whether there is compiled code for this descriptor and these networks."""
+def describes(descriptor: "Descriptor") -> bool:
+    """Whether there is compiled code for this descriptor."""
     from potentials.descriptors.moments import Moments
 
-    descriptor, networks = ensemble.spec.descriptor, ensemble.networks
-    if type(descriptor) is not Moments or descriptor.harmonics > HIGHEST_DEGREE:
+    if type(descriptor) is not Moments:
         return False
-    if descriptor.angular > MOST_CHANNELS:
+    return descriptor.harmonics <= HIGHEST_DEGREE and descriptor.angular <= MOST_CHANNELS
+
+
+def supported(ensemble: "Ensemble") -> bool:
+    """Whether there is compiled code for this descriptor and these networks."""
+    networks = ensemble.networks
+    if not describes(ensemble.spec.descriptor):
         return False
     if networks is None:
         return True

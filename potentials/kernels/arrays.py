@@ -22,9 +22,11 @@ from numba.extending import (
     unbox,
 )
 from numba.np.numpy_support import from_dtype
+from numpy.typing import NDArray
 
 from potentials.kernels.compiling import typed
 from potentials.kernels.grids import Grid
+from potentials.kernels.simd import WIDTH
 
 _WORD = ir.IntType(64)
 
@@ -115,6 +117,19 @@ def _unbox(kind: Any, value: Any, context: Any) -> Any:
     return NativeValue(
         made, is_error=cgutils.is_not_null(context.builder, context.pyapi.err_occurred())
     )
+
+
+def aligned(count: int, dtype: Any) -> NDArray[Any]:
+    """Zeros that begin at a whole vector."""
+    size = np.dtype(dtype).itemsize
+    raw = np.zeros(count + WIDTH // size, dtype=dtype)
+    start = (-raw.ctypes.data % WIDTH) // size
+    return raw[start : start + count]
+
+
+def up(count: int, multiple: int) -> int:
+    """The smallest multiple that is not below ``count``."""
+    return -(-count // multiple) * multiple
 
 
 # --- parts of a bundle -----------------------------------------------------------------------

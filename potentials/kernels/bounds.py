@@ -7,8 +7,10 @@ from ase.data import chemical_symbols
 
 from potentials.fire import MIXING, START_STEP
 from potentials.gates import Gates
-from potentials.kernels.gathering import FloatArray, Gathered, IntArray
+from potentials.kernels.arrays import Bundle
+from potentials.kernels.gathering import FloatArray, IntArray
 from potentials.kernels.relaxation import RUNNING, Moving, Rules
+from potentials.kernels.structure import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,6 @@ class Bounds:
             min_height=float(gates.min_height),
             max_length=float(gates.max_length),
             shortest=np.array(shortest),
-            periodic=np.ones(3, dtype=np.int64),
             inverse=np.zeros((3, 3)),
             pull=np.zeros((3, 3)),
         )
@@ -77,16 +78,16 @@ class Ended:
     reason: list[str]
 
 
-def at_rest(given: Gathered, members: int, offsets: tuple[FloatArray, FloatArray] | None) -> Moving:
-    """Structures at rest and undeformed."""
+def at_rest(given: Batch, members: int, offsets: tuple[FloatArray, FloatArray] | None) -> Moving:
+    """Structures at rest and undeformed, periodic in all directions."""
     count = len(given.cells)
     positions, cells = given.positions, given.cells
+    now = given._replace(
+        positions=positions.copy(), cells=cells.copy(), periodic=np.ones_like(given.periodic)
+    )
     forces, stress = offsets or (np.zeros_like(positions), np.zeros_like(cells))
     return Moving(
-        first=given.first,
-        species=given.species,
-        order=given.order,
-        begin=given.begin,
+        batch=Bundle(now),
         positions=positions,
         cells=cells,
         force_offset=np.ascontiguousarray(forces, dtype=np.float64),
@@ -100,8 +101,6 @@ def at_rest(given: Gathered, members: int, offsets: tuple[FloatArray, FloatArray
         steps=np.zeros(count, dtype=np.int64),
         status=np.full(count, RUNNING),
         reason=np.zeros(count, dtype=np.int64),
-        now=positions.copy(),
-        cell_now=cells.copy(),
         energy=np.zeros((count, members)),
         fmax=np.zeros(count),
     )

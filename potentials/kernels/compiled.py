@@ -16,15 +16,16 @@ from potentials.kernels.entries import Still, evaluate_many, relax_many
 from potentials.kernels.gathering import (
     LONGEST_CALL,
     FloatArray,
-    Gathered,
+    flat,
     gather,
+    refuse_infinite,
     share,
 )
 from potentials.kernels.layout import Layout
 from potentials.kernels.packing import pack
 from potentials.kernels.relaxation import REASONS, RUNNING, Moving
 from potentials.kernels.rooms import Desk
-from potentials.kernels.structure import DONE, UNSOUND
+from potentials.kernels.structure import DONE, UNSOUND, Batch
 
 if TYPE_CHECKING:
     from potentials.descriptors.moments import Moments
@@ -45,7 +46,6 @@ class Compiled:
     def __init__(self, ensemble: Ensemble, precision: Precision = "float64") -> None:
         self.elements = ensemble.elements
         self.calibration = ensemble.calibration
-        self.force_calibration = ensemble.force_calibration
         self.force_calibration = ensemble.force_calibration
         self.dtype = np.dtype(precision)
         descriptor = cast("Moments", ensemble.spec.descriptor)
@@ -78,17 +78,16 @@ class Compiled:
                 finite, or a periodic cell has no volume.
         """
         given = gather(structures, self.elements)
-        still = self._still(structures, given, members=members)
+        refuse_infinite(given)
+        still = self._still(given, members=members)
         packed = Bundle(still)
 
         def work(start: int, stop: int) -> None:
             with self._desk(given, members=members) as desk:
                 while start < stop:
-                    start, ended = evaluate_many(
-                        self._packed, packed, start, stop, desk.room, desk.result
-                    )
+                    start, ended = evaluate_many(desk.evaluator, packed, start, stop)
                     if ended == UNSOUND:
-                        raise ValueError(_flat(start))
+                        raise ValueError(flat(start))
                     if ended != DONE:
                         desk.grow(ended)
 
@@ -124,7 +123,7 @@ class Compiled:
             with self._desk(given, members=False) as desk:
                 while (moving.status[start:stop] == RUNNING).any():
                     part = (start, stop, most)
-                    _, ended = relax_many(self._packed, packed, rules, part, desk.room, desk.result)
+                    _, ended = relax_many(desk.evaluator, packed, rules, part)
                     if ended != DONE:
                         desk.grow(ended)
 
@@ -132,7 +131,7 @@ class Compiled:
         return self._ended(moving)
 
     @contextmanager
-    def _desk(self, given: Gathered, *, members: bool) -> Iterator[Desk]:
+    def _desk(self, given: Batch, *, members: bool) -> Iterator[Desk]:
         """Working memory that no other thread has at the same time."""
         n_atoms = int(np.diff(given.first).max())
         try:
@@ -140,21 +139,14 @@ class Compiled:
         except IndexError:
             desk = None
         if desk is None or desk.n_atoms < n_atoms or desk.members != members:
-            desk = Desk(self.model, self.dtype, n_atoms, members=members)
+            desk = Desk(self._packed, self.dtype, n_atoms, members=members)
         yield desk
         self._desks.append(desk)
 
-    def _still(self, structures: Sequence[Atoms], given: Gathered, *, members: bool) -> Still:
+    def _still(self, given: Batch, *, members: bool) -> Still:
         n_structures, n_atoms = len(given.cells), len(given.positions)
-        _refuse_infinite(given)
         return Still(
-            first=given.first,
-            positions=given.positions,
-            cells=given.cells,
-            periodic=np.array([atoms.pbc for atoms in structures], dtype=np.int64),
-            species=given.species,
-            order=given.order,
-            begin=given.begin,
+            batch=Bundle(given),
             energy=np.zeros((n_structures, len(self.model.constants))),
             forces=np.zeros((n_atoms, 3)),
             virial=np.zeros((n_structures, 6)),
@@ -164,8 +156,9 @@ class Compiled:
 
     def _prediction(self, still: Still, *, members: bool) -> Prediction:
         member_energy = torch.as_tensor(still.energy.T.copy())
-        spread = _deviation(still.energy) / np.diff(still.first) * self.calibration
-        volumes = np.abs(np.linalg.det(still.cells))
+        given: Batch = still.batch.parts
+        spread = _deviation(still.energy) / np.diff(given.first) * self.calibration
+        volumes = np.abs(np.linalg.det(given.cells))
         virial = still.virial[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
         stress = np.divide(
             virial,
@@ -187,11 +180,12 @@ class Compiled:
 
     def _ended(self, moving: Moving) -> Ended:
         energy = moving.energy
-        sizes = np.diff(moving.first)
+        given: Batch = moving.batch.parts
+        sizes = np.diff(given.first)
         spread = _deviation(energy) / sizes * self.calibration
         return Ended(
-            positions=moving.now,
-            cells=moving.cell_now,
+            positions=given.positions,
+            cells=given.cells,
             energy=energy.mean(axis=1),
             spread=spread,
             fmax=moving.fmax,
@@ -206,22 +200,3 @@ def _deviation(energy: FloatArray) -> FloatArray:
     if energy.shape[1] == 1:
         return np.full(len(energy), np.nan)
     return np.asarray(energy.std(axis=1, ddof=1))
-
-
-def _refuse_infinite(given: Gathered) -> None:
-    """Say which structure holds a number that is not finite."""
-    strange = np.flatnonzero(~np.isfinite(given.cells.reshape(-1, 9)).all(axis=1))
-    astray = np.flatnonzero(~np.isfinite(given.positions).all(axis=1))
-    astray = np.searchsorted(given.first, astray, side="right") - 1
-    if len(strange) or len(astray):
-        raise ValueError(
-            f"structure {min([*strange, *astray])} of {len(given.cells)} has a position or cell "
-            "vector that is not finite; remove it, or look for where it was made"
-        )
-
-
-def _flat(place: int) -> str:
-    return (
-        f"structure {place} is periodic but its cell is (almost) without volume, so that its "
-        "neighbours cannot be counted; give it a cell, or set pbc to False"
-    )

@@ -18,6 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: is also a licence to assume that NaN never occurs, and NaN has to be found
 SETTINGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
+#: Python never calls inner functions, so that nothing has to be compiled to take its objects apart
+_INNER = SETTINGS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,13 +48,17 @@ class _Kept(FunctionCache):  # type: ignore[misc]
         found = super().load_overload(sig, target_context)
         if found is None:
             self._began = time.perf_counter()
-            _log.info("compiling %s for this processor, once; this takes a while", self._name)
+            _log.info(
+                "compiling %s for this processor, once, to be kept in %s; this takes some seconds",
+                self._name,
+                self.cache_path,
+            )
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         super().save_overload(sig, data)
         seconds = time.perf_counter() - self._began
-        _log.info("compiled %s in %.1f s; kept in %s", self._name, seconds, self.cache_path)
+        _log.info("compiled %s in %.1f s", self._name, seconds)
 
 
 def entry(function: F) -> F:
@@ -65,15 +72,24 @@ def entry(function: F) -> F:
     return result
 
 
+def address_of(function: Any, *arguments: Any) -> int:
+    """Where the code of an entry for arguments of these types is, for others to call it."""
+    kinds = tuple(numba.typeof(argument) for argument in arguments)
+    function.compile(kinds)
+    made = function.overloads[kinds]
+    place: int = made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
+    return place
+
+
 def compiled(function: F) -> F:
     """What compiled code calls."""
-    made: F = numba.njit(**SETTINGS)(function)
+    made: F = numba.njit(**_INNER)(function)
     return made
 
 
 def inlined(function: F) -> F:
     """The same where a call would cost: arguments must stay in registers."""
-    made: F = numba.njit(forceinline=True, **SETTINGS)(function)
+    made: F = numba.njit(forceinline=True, **_INNER)(function)
     return made
 
 

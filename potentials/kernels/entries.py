@@ -4,22 +4,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from potentials.kernels.calling import evaluated
 from potentials.kernels.compiling import compiled, entry
-from potentials.kernels.grids import part_of
 from potentials.kernels.relaxation import RUNNING, advance
-from potentials.kernels.structure import DONE, Structure, evaluate
+from potentials.kernels.structure import DONE
 
 
 class Still(NamedTuple):
-    """Structures to evaluate, and what is found: M structures, N atoms, E elements, K members.
+    """What is found for a batch: M structures, N atoms, K members.
 
     Attributes:
-        first: first atom of each, and the end (M + 1,).
-        positions, cells: [Å] (N, 3), (M, 3, 3).
-        periodic: by axis (M, 3).
-        species: element index (N,).
-        order: atoms sorted by element, counted from the first of their structure (N,).
-        begin: first of each element in that order, and the end (M, E + 1).
+        batch: the structures.
         energy: of the members [eV] (M, K).
         forces: of the mean [eV/Å] (N, 3).
         virial: of the mean [eV], Voigt order (M, 6).
@@ -27,13 +22,7 @@ class Still(NamedTuple):
         extrapolation: (M,).
     """
 
-    first: Any
-    positions: Any
-    cells: Any
-    periodic: Any
-    species: Any
-    order: Any
-    begin: Any
+    batch: Any
     energy: Any
     forces: Any
     virial: Any
@@ -42,20 +31,11 @@ class Still(NamedTuple):
 
 
 @entry
-def evaluate_many(model: Any, still: Any, start: int, stop: int, room: Any, result: Any) -> Any:
+def evaluate_many(evaluator: Any, still: Any, start: int, stop: int) -> Any:
     """Evaluate structures from ``start`` to ``stop``; the first that was not, and why."""
+    result = evaluator.result
     for m in range(start, stop):
-        first = still.first[m]
-        count = still.first[m + 1] - first
-        structure = Structure(
-            part_of(still.positions, first, count),
-            still.cells[m],
-            still.periodic[m],
-            part_of(still.species, first, count),
-            part_of(still.order, first, count),
-            still.begin[m],
-        )
-        ended = evaluate(model, structure, room, result)
+        ended = evaluated(evaluator, still.batch, m, 0)
         if ended != DONE:
             return m, ended
         for k in range(len(result.energy)):
@@ -63,7 +43,8 @@ def evaluate_many(model: Any, still: Any, start: int, stop: int, room: Any, resu
         for place in range(6):
             still.virial[m, place] = result.virial[place]
         still.extrapolation[m] = result.extrapolation[0]
-        for i in range(count):
+        first = still.batch.first[m]
+        for i in range(still.batch.first[m + 1] - first):
             for a in range(3):
                 still.forces[first + i, a] = result.forces[i, a]
             if len(still.variance):
@@ -85,21 +66,19 @@ def _variance(forces: Any, i: Any) -> Any:
 
 
 @entry
-def relax_many(model: Any, moving: Any, rules: Any, part: Any, room: Any, result: Any) -> Any:
+def relax_many(evaluator: Any, moving: Any, rules: Any, part: Any) -> Any:
     """Relax structures; the first that does not fit, and why.
 
     Args:
-        model: parameters.
+        evaluator: the model.
         moving: structures.
         rules: when to stop.
         part: first structure, the end, and the largest number of steps of each in this call.
-        room: working memory.
-        result: likewise.
     """
     start, stop, most = part
     for m in range(start, stop):
         if moving.status[m] == RUNNING:
-            ended = advance(model, moving, m, rules, room, result, most)
+            ended = advance(evaluator, moving, m, rules, most)
             if ended != DONE:
                 return m, ended
     return stop, DONE

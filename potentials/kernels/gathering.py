@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Event
 
 import numpy as np
@@ -11,6 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from potentials.batch import element_indices
+from potentials.kernels.structure import Batch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -21,29 +21,8 @@ LONGEST_CALL = 100_000
 SHORTEST_CALL = 400
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Gathered:
-    """M structures of N atoms one after the other, with atoms also sorted by element.
-
-    Attributes:
-        first: first atom of each structure, and the end (M + 1,).
-        positions: Cartesian [Å] (N, 3).
-        cells: rows [Å] (M, 3, 3).
-        species: element index (N,).
-        order: atoms sorted by element, counted from the first of their structure (N,).
-        begin: first of each element in that order, and the end (M, E + 1).
-    """
-
-    first: IntArray
-    positions: FloatArray
-    cells: FloatArray
-    species: IntArray
-    order: IntArray
-    begin: IntArray
-
-
-def gather(structures: Sequence[Atoms], elements: Sequence[int]) -> Gathered:
-    """Copy structures into flat arrays.
+def gather(structures: Sequence[Atoms], elements: Sequence[int]) -> Batch:
+    """Copy structures into flat arrays, their atoms also sorted by element.
 
     Raises:
         UnknownElementError: an element is not in ``elements``.
@@ -63,13 +42,38 @@ def gather(structures: Sequence[Atoms], elements: Sequence[int]) -> Gathered:
     counts = np.bincount(place, minlength=len(sizes) * len(elements))
     begin = np.zeros((len(sizes), len(elements) + 1), dtype=np.int64)
     np.cumsum(counts.reshape(len(sizes), -1), axis=1, out=begin[:, 1:])
-    return Gathered(
+    return Batch(
         first=first,
         positions=np.concatenate([atoms.positions for atoms in structures]),
         cells=np.stack([atoms.cell.array for atoms in structures]),
+        periodic=np.array([atoms.pbc for atoms in structures], dtype=np.int64),
         species=species,
         order=order - first[system],
         begin=begin,
+    )
+
+
+def refuse_infinite(given: Batch) -> None:
+    """Say which structure holds a number that is not finite.
+
+    Raises:
+        ValueError: there is one.
+    """
+    strange = np.flatnonzero(~np.isfinite(given.cells.reshape(-1, 9)).all(axis=1))
+    astray = np.flatnonzero(~np.isfinite(given.positions).all(axis=1))
+    astray = np.searchsorted(given.first, astray, side="right") - 1
+    if len(strange) or len(astray):
+        raise ValueError(
+            f"structure {min([*strange, *astray])} of {len(given.cells)} has a position or cell "
+            "vector that is not finite; remove it, or look for where it was made"
+        )
+
+
+def flat(place: int) -> str:
+    """What is wrong with a structure whose neighbours cannot be counted."""
+    return (
+        f"structure {place} is periodic but its cell is (almost) without volume, so that its "
+        "neighbours cannot be counted; give it a cell, or set pbc to False"
     )
 
 

@@ -98,3 +98,43 @@ def gradient(x: Any, y: Any, z: Any, s: Any) -> Any:
         + _R358 * (s[23] * c3 + s[17] * s3)
     )
     return along_x, along_y, along_z
+
+
+@inlined
+def slopes(x: Any, y: Any, z: Any) -> Any:
+    """Gradients of all harmonics: a tuple by x, one by y, one by z.
+
+    The part along the vector is arbitrary, as in `gradient`. The derivatives of (x + iy)^m are m
+    times the power below, and i times that; a pair of harmonics has one factor in z.
+    """
+    c2, s2, c3, s3, _, _ = _plane(x, y)
+    zz, zero, one = z * z, 0.0 * x, 0.0 * x + 1.0
+    p21, p31, p32 = _R3 * z, _R38 * (5.0 * zz - 1.0), (0.5 * _R15) * z
+    p41, p42 = _R58 * (z * (7.0 * zz - 3.0)), (0.25 * _R5) * (7.0 * zz - 1.0)
+    p43 = _R358 * z
+    # twice, three and four times the factors of m = 2, 3, 4
+    d22, d32, d42 = _R3, 2.0 * p32, 2.0 * p42
+    d33, d43, d44 = 3.0 * _R58, 3.0 * p43, 0.5 * _R35
+    q31, q41, q42 = (10.0 * _R38) * z, _R58 * (21.0 * zz - 3.0), (3.5 * _R5) * z
+    m1 = -1.0
+    by_x = (
+        *(zero, zero, zero, one),
+        *(d22 * y, zero, zero, p21, d22 * x),
+        *(d33 * s2, d32 * y, zero, zero, p31, d32 * x, d33 * c2),
+        *(d44 * s3, d43 * s2, d42 * y, zero, zero, p41, d42 * x, d43 * c2, d44 * c3),
+    )
+    by_y = (
+        *(zero, one, zero, zero),
+        *(d22 * x, p21, zero, zero, m1 * d22 * y),
+        *(d33 * c2, d32 * x, p31, zero, zero, m1 * (d32 * y), m1 * d33 * s2),
+        *(d44 * c3, d43 * c2, d42 * x, p41, zero, zero),
+        *(m1 * (d42 * y), m1 * (d43 * s2), m1 * d44 * s3),
+    )
+    by_z = (
+        *(zero, zero, one, zero),
+        *(zero, _R3 * y, 3.0 * z, _R3 * x, zero),
+        *(zero, (0.5 * _R15) * s2, q31 * y, 7.5 * zz - 1.5, q31 * x, (0.5 * _R15) * c2, zero),
+        *(zero, _R358 * s3, q42 * s2, q41 * y, z * (17.5 * zz - 7.5)),
+        *(q41 * x, q42 * c2, _R358 * c3, zero),
+    )
+    return by_x, by_y, by_z

@@ -31,6 +31,7 @@ class Layout:
         three: the same for products of three moments, of all elements together (terms, 3).
         three_factor: of each such product (terms,).
         three_start: likewise (triples + 1,).
+        three_range: harmonics that each triple needs: the first, and the end (triples, 2).
     """
 
     def __init__(self, descriptor: "Moments", n_elements: int) -> None:
@@ -40,6 +41,9 @@ class Layout:
         self.three, self.three_factor, self.three_start = self._triples(
             descriptor.triples, together * COUNT
         )
+        self.three_range = np.array(
+            [(min(t) ** 2, (max(t) + 1) ** 2) for t in descriptor.triples], dtype=np.int64
+        ).reshape(-1, 2)
         radial = descriptor.radial * n_elements
         levels = descriptor.degree + 1
         pairs = np.arange(len(self.two_start) - 1).reshape(-1, 1, levels)

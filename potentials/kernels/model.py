@@ -31,14 +31,12 @@ def blocks_of(n_elements: int) -> int:
     return n_elements + (n_elements > 1)
 
 
-class Model(NamedTuple):
-    """Parameters of a model.
-
-    The first layer makes, from the scaled descriptors, the hidden units of all members, then the
-    leading components, then the linear term of all members.
+class Recipe(NamedTuple):
+    """Parameters of the descriptor.
 
     Attributes:
         cutoff: radius of the environment [Å].
+        elements: number of elements E.
         shells: number of radial functions summed as they are.
         gap: distance between their centres [Å].
         reach: of the angular part [Å].
@@ -51,6 +49,36 @@ class Model(NamedTuple):
         three: the same for products of three moments (terms, 3).
         three_factor: of each such product (terms,).
         three_start: likewise.
+        three_range: rows of moments that each triple needs: the first, and the end (triples, 2).
+        levels: number of degrees l.
+    """
+
+    cutoff: float
+    elements: int
+    shells: int
+    gap: float
+    reach: float
+    channels: Any
+    angular: int
+    angular_gap: float
+    overlap: float
+    two: Any
+    two_start: Any
+    three: Any
+    three_factor: Any
+    three_start: Any
+    three_range: Any
+    levels: int
+
+
+class Model(NamedTuple):
+    """Parameters of a model.
+
+    The first layer makes, from the scaled descriptors, the hidden units of all members, then the
+    leading components, then the linear term of all members.
+
+    Attributes:
+        recipe: the descriptor.
         descriptors, columns: number of descriptors D, and that filled up.
         mean: of the descriptors (E x D,).
         inverse_spread: one over their spread (E x D,).
@@ -68,19 +96,7 @@ class Model(NamedTuple):
         wall: start of the wall [Å] (E, E), float64.
     """
 
-    cutoff: float
-    shells: int
-    gap: float
-    reach: float
-    channels: Any
-    angular: int
-    angular_gap: float
-    overlap: float
-    two: Any
-    two_start: Any
-    three: Any
-    three_factor: Any
-    three_start: Any
+    recipe: Any
     descriptors: int
     columns: int
     mean: Any

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from potentials.kernels.arrays import aligned
 from potentials.kernels.compiling import compiled, inlined
 from potentials.kernels.images import bin_of
-from potentials.kernels.simd import bits_below, lanes, load, lowest_bit
+from potentials.kernels.simd import WIDTH, bits_below, lanes, load, lowest_bit
 
 
 class Found(NamedTuple):
@@ -35,6 +36,22 @@ class Found(NamedTuple):
     near: Any
     nearest: Any
     far: Any
+
+
+def found(n_slots: int, width: int, n_elements: int, dtype: Any) -> Found:
+    """Empty room for a tile of so many atoms with ``width`` neighbours each."""
+    places = n_slots * width
+    return Found(
+        x=aligned(places, dtype),
+        y=aligned(places, dtype),
+        z=aligned(places, dtype),
+        atom=np.zeros(places, dtype=np.int64),
+        start=np.zeros((n_slots, n_elements + 1), dtype=np.int64),
+        count=np.zeros((n_slots, n_elements), dtype=np.int64),
+        near=np.zeros((n_slots, n_elements), dtype=np.int64),
+        nearest=np.zeros((n_slots, n_elements)),
+        far=np.zeros(width + WIDTH, dtype=np.int64),
+    )
 
 
 @compiled

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potentials.basis import forms
+from potentials.kernels.arrays import Bundle, aligned, up
 from potentials.kernels.layout import Layout
-from potentials.kernels.model import PLACE, STRIDE, TILE, Model
+from potentials.kernels.model import PLACE, STRIDE, TILE, Model, Recipe
 from potentials.kernels.simd import WIDTH
 
 if TYPE_CHECKING:
@@ -22,19 +23,6 @@ _WIDE = 1e30
 _NARROW = 1e-3
 #: how far beyond the training data, in units of their range, rounding may take a descriptor
 _SLACK = {"float32": 1e-4, "float64": 1e-9}
-
-
-def aligned(count: int, dtype: Any) -> NDArray[Any]:
-    """Zeros that begin at a whole vector."""
-    size = np.dtype(dtype).itemsize
-    raw = np.zeros(count + WIDTH // size, dtype=dtype)
-    start = (-raw.ctypes.data % WIDTH) // size
-    return raw[start : start + count]
-
-
-def up(count: int, multiple: int) -> int:
-    """The smallest multiple that is not below ``count``."""
-    return -(-count // multiple) * multiple
 
 
 class _Store:
@@ -60,10 +48,32 @@ class _Store:
         return made
 
 
-def pack(ensemble: "Ensemble", layout: Layout, dtype: Any) -> Model:
-    """All parameters of an ensemble that the compiled code supports, in float32 or float64."""
+def recipe(descriptor: "Moments", n_elements: int, layout: Layout, dtype: Any) -> Recipe:
+    """Parameters of a descriptor, in float32 or float64."""
     from potentials.moment_tensors import OVERLAP
 
+    return Recipe(
+        cutoff=float(descriptor.cutoff),
+        elements=n_elements,
+        shells=descriptor.radial,
+        gap=descriptor.cutoff / (descriptor.radial + 1),
+        reach=descriptor.reach,
+        channels=(0,) * layout.channels,
+        angular=descriptor.angular,
+        angular_gap=descriptor.reach / (descriptor.angular + 1),
+        overlap=OVERLAP,
+        two=layout.two,
+        two_start=layout.two_start,
+        three=layout.three,
+        three_factor=layout.three_factor.astype(dtype),
+        three_start=layout.three_start,
+        three_range=layout.three_range,
+        levels=descriptor.degree + 1,
+    )
+
+
+def pack(ensemble: "Ensemble", layout: Layout, dtype: Any) -> Model:
+    """All parameters of an ensemble that the compiled code supports, in float32 or float64."""
     descriptor: Moments = ensemble.spec.descriptor  # type: ignore[assignment]
     columns = up(layout.count, 2 * WIDTH // np.dtype(dtype).itemsize)
 
@@ -72,21 +82,8 @@ def pack(ensemble: "Ensemble", layout: Layout, dtype: Any) -> Model:
 
     low, high = ensemble.bounds
     weights = _Weights(ensemble, layout, columns, dtype)
-    reach = descriptor.angular_range * descriptor.cutoff
     return Model(
-        cutoff=float(descriptor.cutoff),
-        shells=descriptor.radial,
-        gap=descriptor.cutoff / (descriptor.radial + 1),
-        reach=reach,
-        channels=(0,) * layout.channels,
-        angular=descriptor.angular,
-        angular_gap=reach / (descriptor.angular + 1),
-        overlap=OVERLAP,
-        two=layout.two,
-        two_start=layout.two_start,
-        three=layout.three,
-        three_factor=layout.three_factor.astype(dtype),
-        three_start=layout.three_start,
+        recipe=Bundle(recipe(descriptor, len(ensemble.elements), layout, dtype)),
         descriptors=layout.count,
         columns=columns,
         mean=row(ensemble.scaling.mean),

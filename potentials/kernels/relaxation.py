@@ -18,19 +18,11 @@ from potentials.fire import (
     PATIENCE,
     SHRINK,
 )
+from potentials.kernels.calling import Evaluator, evaluated
 from potentials.kernels.compiling import compiled
 from potentials.kernels.grids import part_of
 from potentials.kernels.lattice import determinant, invert, lowest_height
-from potentials.kernels.model import Model
-from potentials.kernels.structure import (
-    DONE,
-    UNSOUND,
-    Result,
-    Room,
-    Structure,
-    evaluate,
-    evaluate_alone,
-)
+from potentials.kernels.structure import DONE, UNSOUND, Result, Structure, structure_of
 
 #: what a structure is doing
 RUNNING, CONVERGED, STEPS, GATE = range(4)
@@ -53,10 +45,7 @@ class Moving(NamedTuple):
     """All structures of a relaxation: M structures, N atoms, E elements, K members.
 
     Attributes:
-        first: first atom of each, and the end (M + 1,).
-        species: element index (N,).
-        order: atoms sorted by element, counted from the first of their structure (N,).
-        begin: first of each element in that order, and the end (M, E + 1).
+        batch: the structures as they are now.
         positions, cells: before deformation [Å] (N, 3), (M, 3, 3).
         force_offset, stress_offset: added to the model [eV/Å] (N, 3), [eV/Å^3] (M, 3, 3).
         deformation: (M, 3, 3).
@@ -65,15 +54,11 @@ class Moving(NamedTuple):
         downhill: steps since the last one uphill (M,).
         steps: made so far (M,).
         status, reason: what each is doing, and why a gate stopped it (M,).
-        now, cell_now: as they are now [Å] (N, 3), (M, 3, 3).
         energy: of the members [eV] (M, K).
         fmax: largest force [eV/Å] (M,).
     """
 
-    first: Any
-    species: Any
-    order: Any
-    begin: Any
+    batch: Any
     positions: Any
     cells: Any
     force_offset: Any
@@ -87,8 +72,6 @@ class Moving(NamedTuple):
     steps: Any
     status: Any
     reason: Any
-    now: Any
-    cell_now: Any
     energy: Any
     fmax: Any
 
@@ -104,7 +87,6 @@ class Rules(NamedTuple):
         volume_low, volume_high: per atom [Å^3].
         min_height, max_length: of a cell [Å].
         shortest: squared shortest distances by elements [Å^2] (E, E).
-        periodic: by axis (3,).
         inverse: scratch (3, 3).
         pull: forces on the deformation [eV] (3, 3).
     """
@@ -118,37 +100,27 @@ class Rules(NamedTuple):
     min_height: float
     max_length: float
     shortest: Any
-    periodic: Any
     inverse: Any
     pull: Any
 
 
 @compiled
-def advance(
-    model: Model, moving: Moving, m: Any, rules: Rules, room: Room, result: Result, most: Any
-) -> Any:
+def advance(evaluator: Evaluator, moving: Moving, m: Any, rules: Rules, most: Any) -> Any:
     """Relax one structure until it stops, for at most ``most`` steps; says how that ended."""
-    start = moving.first[m]
-    count = moving.first[m + 1] - start
-    structure = Structure(
-        part_of(moving.now, start, count),
-        moving.cell_now[m],
-        rules.periodic,
-        part_of(moving.species, start, count),
-        part_of(moving.order, start, count),
-        moving.begin[m],
-    )
+    batch, result = moving.batch, evaluator.result
+    structure = structure_of(batch, m)
+    start, count = batch.first[m], len(structure.species)
     for _ in range(most):
         _deform(moving, m, start, count)
-        reason = _unsound(structure, model.cutoff, rules)
+        reason = _unsound(structure, evaluator.cutoff, rules)
         if reason == _SOUND:
-            ended = evaluate(model, structure, room, result)
+            ended = evaluated(evaluator, batch, m, 0)
             if ended == UNSOUND:
                 reason = _FLAT
             elif ended != DONE:
                 return ended
         if reason != _SOUND:
-            evaluate_alone(model, structure, room, result)
+            evaluated(evaluator, batch, m, 1)
         elif rules.gated:
             reason = _left(structure, rules, result)
         largest, sane = _gradients(moving, m, structure, rules, result)
@@ -174,13 +146,13 @@ def _deform(moving: Moving, m: Any, start: Any, count: Any) -> None:
             summed = 0.0
             for c in range(3):
                 summed += moving.cells[m, a, c] * turn[b, c]
-            moving.cell_now[m, a, b] = summed
+            moving.batch.cells[m, a, b] = summed
     for i in range(start, start + count):
         for b in range(3):
             summed = 0.0
             for c in range(3):
                 summed += moving.positions[i, c] * turn[b, c]
-            moving.now[i, b] = summed
+            moving.batch.positions[i, b] = summed
 
 
 @compiled
@@ -224,7 +196,7 @@ def _left(structure: Structure, rules: Rules, result: Result) -> Any:
 @compiled
 def _gradients(moving: Moving, m: Any, structure: Structure, rules: Rules, result: Result) -> Any:
     """Forces on undeformed positions and deformation, in place; the largest; if all is finite."""
-    start, count = moving.first[m], len(structure.species)
+    start, count = moving.batch.first[m], len(structure.species)
     turn = moving.deformation[m]
     worst, summed = 0.0, 0.0
     for k in range(len(result.energy)):

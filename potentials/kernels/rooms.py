@@ -4,44 +4,63 @@ from typing import Any
 
 import numpy as np
 
-from potentials.kernels.arrays import Bundle
+from potentials.kernels.arrays import Bundle, aligned, up
+from potentials.kernels.calling import Evaluator
+from potentials.kernels.compiling import address_of
 from potentials.kernels.harmonics import COUNT
 from potentials.kernels.images import images
-from potentials.kernels.model import STRIDE, TILE, Model, blocks_of, rows_of
-from potentials.kernels.neighbours import Found
+from potentials.kernels.model import STRIDE, TILE, Model, Recipe, blocks_of, rows_of
+from potentials.kernels.neighbours import found
 from potentials.kernels.networks import Signals
-from potentials.kernels.packing import aligned, up
 from potentials.kernels.simd import WIDTH
-from potentials.kernels.structure import IMAGES, NEIGHBOURS, Result, Room
+from potentials.kernels.structure import IMAGES, NEIGHBOURS, Batch, Result, Room, evaluate
+
+_NONE = np.zeros(0, dtype=np.int64)
+#: a batch of nothing, for its type
+EMPTY = Bundle(
+    Batch(
+        first=_NONE,
+        positions=np.zeros((0, 3)),
+        cells=np.zeros((0, 3, 3)),
+        periodic=np.zeros((0, 3), dtype=np.int64),
+        species=_NONE,
+        order=_NONE,
+        begin=np.zeros((0, 1), dtype=np.int64),
+    )
+)
 
 
 class Desk:
     """Room and results for structures of at most ``n_atoms`` atoms.
 
     Args:
-        model: parameters.
+        packed: parameters.
         dtype: of the model.
         n_atoms: of the largest structure.
         members: whether forces of every member are wanted.
     """
 
-    def __init__(self, model: Model, dtype: Any, n_atoms: int, *, members: bool) -> None:
-        self.model, self.dtype, self.n_atoms = model, dtype, n_atoms
+    def __init__(self, packed: Bundle, dtype: Any, n_atoms: int, *, members: bool) -> None:
+        self._packed, self.dtype, self.n_atoms = packed, dtype, n_atoms
+        self.model: Model = packed.parts
         self.members = members
         self.n_images, self.width = 4096, 128
-        n_members, n_elements = model.constants.shape
-        self.result = Bundle(
-            Result(
-                energy=np.zeros(n_members),
-                forces=np.zeros((n_atoms, 3)),
-                virial=np.zeros(6),
-                member_forces=np.zeros((n_members, n_atoms if members else 0, 3)),
-                extrapolation=np.zeros(1),
-                nearest=np.zeros((n_elements, n_elements)),
+        self.result = self._result()
+        self.signals = self._signals()
+        self.renew()
+
+    def renew(self) -> None:
+        """Room of the size at hand, and an evaluator that uses it."""
+        self.room = self._room()
+        self.evaluator = Bundle(
+            Evaluator(
+                code=address_of(evaluate, self._packed, EMPTY, 0, 0, self.room, self.result),
+                model=self._packed.address,
+                room=self.room.address,
+                cutoff=self.model.recipe.parts.cutoff,
+                result=self.result,
             )
         )
-        self.signals = self._signals()
-        self.room = self._room()
 
     def grow(self, ended: int) -> None:
         """Double what a structure did not fit into."""
@@ -49,7 +68,20 @@ class Desk:
             self.n_images *= 2
         elif ended == NEIGHBOURS:
             self.width *= 2
-        self.room = self._room()
+        self.renew()
+
+    def _result(self) -> Bundle:
+        n_members, n_elements = self.model.constants.shape
+        return Bundle(
+            Result(
+                energy=np.zeros(n_members),
+                forces=np.zeros((self.n_atoms, 3)),
+                virial=np.zeros(6),
+                member_forces=np.zeros((n_members, self.n_atoms if self.members else 0, 3)),
+                extrapolation=np.zeros(1),
+                nearest=np.zeros((n_elements, n_elements)),
+            )
+        )
 
     def _signals(self) -> Bundle:
         model, n_members = self.model, len(self.model.constants)
@@ -61,23 +93,13 @@ class Desk:
         return Bundle(Signals(*made))
 
     def _room(self) -> Bundle:
-        n_elements, channels = self.model.constants.shape[1], len(self.model.channels)
+        recipe: Recipe = self.model.recipe.parts
+        n_elements, channels = recipe.elements, len(recipe.channels)
         width, moments = TILE * self.width, blocks_of(n_elements) * COUNT * channels
-        found = Found(
-            x=aligned(width, self.dtype),
-            y=aligned(width, self.dtype),
-            z=aligned(width, self.dtype),
-            atom=np.zeros(width, dtype=np.int64),
-            start=np.zeros((TILE, n_elements + 1), dtype=np.int64),
-            count=np.zeros((TILE, n_elements), dtype=np.int64),
-            near=np.zeros((TILE, n_elements), dtype=np.int64),
-            nearest=np.zeros((TILE, n_elements)),
-            far=np.zeros(self.width + WIDTH, dtype=np.int64),
-        )
         return Bundle(
             Room(
                 images=Bundle(images(self.n_images, self.n_atoms, n_elements)),
-                found=Bundle(found),
+                found=Bundle(found(TILE, self.width, n_elements, self.dtype)),
                 values=aligned(width * up(rows_of(channels), 4), self.dtype),
                 moments=aligned(TILE * moments, self.dtype),
                 pulled=aligned(moments, self.dtype),

@@ -8,28 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from potentials.kernels.compiling import compiled, inlined
+from potentials.kernels.compiling import compiled, entry, inlined
+from potentials.kernels.describing import describe
 from potentials.kernels.grids import fill, part_of
 from potentials.kernels.harmonics import COUNT
 from potentials.kernels.images import place_images, place_nothing
-from potentials.kernels.model import CHANNELS, DISTANCE, TILE, Model
-from potentials.kernels.moments import (
-    form_invariants,
-    pull_elements,
-    pull_moments,
-    pull_vector,
-    sum_elements,
-    sum_moments,
-)
+from potentials.kernels.model import DISTANCE, TILE, Model, Recipe
+from potentials.kernels.moments import pull_elements, pull_moments, pull_vector
 from potentials.kernels.neighbours import find
 from potentials.kernels.networks import beyond, differentiate, predict
-from potentials.kernels.radial import (
-    measure,
-    measure_near,
-    shell_slopes,
-    sum_shells,
-    turn_channels,
-)
+from potentials.kernels.radial import shell_slopes
 from potentials.kernels.simd import lanes, load, store, total
 from potentials.wall import CORE, HEIGHT
 
@@ -37,17 +25,29 @@ from potentials.wall import CORE, HEIGHT
 DONE, IMAGES, NEIGHBOURS, UNSOUND = range(4)
 
 
-class Structure(NamedTuple):
-    """One structure of n atoms.
+class Batch(NamedTuple):
+    """M structures of N atoms.
 
     Attributes:
-        positions: Cartesian [Å] (n, 3).
-        cell: rows [Å] (3, 3).
-        periodic: by axis (3,).
-        species: element index (n,).
-        order: atoms sorted by element (n,).
-        begin: first of each element in that order, and the end (E + 1,).
+        first: first atom of each, and the end (M + 1,).
+        positions, cells: Cartesian, rows [Å] (N, 3), (M, 3, 3).
+        periodic: by axis (M, 3).
+        species: element index (N,).
+        order: atoms sorted by element, counted from the first of their structure (N,).
+        begin: first of each element in that order, and the end (M, E + 1).
     """
+
+    first: Any
+    positions: Any
+    cells: Any
+    periodic: Any
+    species: Any
+    order: Any
+    begin: Any
+
+
+class Structure(NamedTuple):
+    """One of them, of n atoms: the same arrays with as many axes less, or as many entries."""
 
     positions: Any
     cell: Any
@@ -102,85 +102,90 @@ class Room(NamedTuple):
 
 
 @compiled
-def evaluate(model: Model, structure: Structure, room: Room, result: Result) -> Any:
-    """Evaluate one structure; says how it ended."""
+def structure_of(batch: Batch, m: Any) -> Any:
+    """One structure of a batch."""
+    first = batch.first[m]
+    count = batch.first[m + 1] - first
+    return Structure(
+        part_of(batch.positions, first, count),
+        batch.cells[m],
+        batch.periodic[m],
+        part_of(batch.species, first, count),
+        part_of(batch.order, first, count),
+        batch.begin[m],
+    )
+
+
+@compiled
+def place_structure(structure: Structure, recipe: Recipe, room: Any) -> Any:
+    """Write the images of a structure; says how it ended."""
     count = place_images(
         structure.positions,
         structure.cell,
         structure.periodic,
         structure.species,
-        model.cutoff,
-        model.wall.shape[0],
-        room.images,
+        recipe.cutoff,
+        recipe.elements,
+        room,
     )
-    if count <= 0:
-        return IMAGES if count < 0 else UNSOUND
-    return over_tiles(model, structure, room, result)
+    if count > 0:
+        return DONE
+    return IMAGES if count < 0 else UNSOUND
 
 
-@compiled
-def evaluate_alone(model: Model, structure: Structure, room: Room, result: Result) -> Any:
-    """Evaluate the atoms of a structure as if they had no neighbours at all."""
-    place_nothing(room.images)
-    return over_tiles(model, structure, room, result)
-
-
-@compiled
-def over_tiles(model: Model, structure: Structure, room: Room, result: Result) -> Any:
-    """Go through the atoms by element, with the images that stand ready."""
+@entry
+def evaluate(model: Any, batch: Any, m: int, alone: int, room: Any, result: Any) -> Any:
+    """Evaluate one structure, or its atoms as if they had no neighbours; says how it ended."""
+    structure = structure_of(batch, m)
+    if alone:
+        place_nothing(room.images)
+    else:
+        ended = place_structure(structure, model.recipe, room.images)
+        if ended != DONE:
+            return ended
     for part in (result.energy, result.virial, result.extrapolation):
         fill(part, 0.0)
     fill(part_of(result.forces, 0, len(structure.species)), 0.0)
     fill(result.member_forces, 0.0)
     fill(result.nearest, np.inf)
-    for e in range(model.wall.shape[0]):
+    for e in range(model.recipe.elements):
         for begin in range(structure.begin[e], structure.begin[e + 1], TILE):
-            count = min(TILE, structure.begin[e + 1] - begin)
-            for slot in range(count):
-                if not _describe(model, e, structure.order[begin + slot], slot, room, result):
+            atoms = part_of(structure.order, begin, min(TILE, structure.begin[e + 1] - begin))
+            for slot in range(len(atoms)):
+                if not _describe(model, e, atoms[slot], slot, room, result):
                     return NEIGHBOURS
             predict(model, e, room.signals)
-            for slot in range(count):
-                worst = beyond(model, e, slot, room.signals)
-                result.extrapolation[0] = max(result.extrapolation[0], worst)
-                for k in range(len(result.energy)):
-                    own = room.signals.energy[slot * len(result.energy) + k]
-                    result.energy[k] += own + model.constants[k, e]
-            _forces_of_tile(model, e, part_of(structure.order, begin, count), room, result)
+            _collect(model, e, len(atoms), room, result)
+            _forces_of_tile(model, e, atoms, room, result)
     return DONE
+
+
+@compiled
+def _collect(model: Model, e: Any, count: Any, room: Room, result: Result) -> None:
+    """Energies of the members, and how far the tile's atoms leave the training data."""
+    members = len(result.energy)
+    for slot in range(count):
+        worst = beyond(model, e, slot, room.signals)
+        result.extrapolation[0] = max(result.extrapolation[0], worst)
+        for k in range(members):
+            own = room.signals.energy[slot * members + k]
+            result.energy[k] += own + model.constants[k, e]
 
 
 @compiled
 def _describe(model: Model, e: Any, i: Any, slot: Any, room: Room, result: Result) -> Any:
     """Descriptors of atom ``i`` of element ``e`` into the tile; whether there was room."""
-    found, values, n_elements = room.found, room.values, model.wall.shape[0]
-    ranges = model.cutoff**2, model.reach**2
-    if not find(i, slot, ranges, room.images, found):
+    found, recipe = room.found, model.recipe
+    if not find(i, slot, (recipe.cutoff**2, recipe.reach**2), room.images, found):
         return False
-    width, base = len(model.channels), _base(slot, room)
-    start = found.start[slot, 0]
-    span = found.start[slot, n_elements] - start
-    measure(model, found, start, span, values, base)
-    place = slot * model.columns
-    moments = slot * (len(room.moments) // TILE)
-    for other in range(n_elements):
-        own, near = found.start[slot, other] - start, found.near[slot, other]
-        stop = found.start[slot, other + 1] - start
-        radial = place + other * model.shells
-        sum_shells(model, values, base, span, (own, stop), room.signals.values, radial)
-        turned = base + (CHANNELS + 2 * width + COUNT) * span
-        for at in range(own, own + near, lanes(values)):
-            measure_near(model, found, start + at, span, values, base + at)
-            turn_channels(model, span, values, base + at, turned + at * width)
-        block = moments + other * COUNT * width
-        sum_moments(model, values, base, span, (own, near), room.moments, block)
+    share = len(room.moments) // TILE
+    moments = part_of(room.moments, slot * share, share)
+    made = part_of(room.signals.values, slot * model.columns, model.columns)
+    describe(recipe, found, slot, room.values, _base(slot, room), moments, made)
+    for other in range(recipe.elements):
         result.nearest[e, other] = min(result.nearest[e, other], found.nearest[slot, other])
         if found.nearest[slot, other] < model.wall[e, other] ** 2:
             _push(model, e, other, i, slot, room, result)
-    if n_elements > 1:
-        sum_elements(model, room.moments, moments, n_elements)
-    angular = place + n_elements * model.shells
-    form_invariants(model, room.moments, moments, room.signals.values, angular)
     return True
 
 
@@ -238,27 +243,28 @@ def _forces_of_tile(model: Model, e: Any, atoms: Any, room: Room, result: Result
 @compiled
 def _back(model: Model, i: Any, slot: Any, room: Room, forces: Any, virial: Any) -> None:
     """From derivatives by the descriptors of one atom to forces [eV/Å] and virial [eV]."""
-    n_elements, width = model.wall.shape[0], len(model.channels)
+    recipe = model.recipe
+    n_elements, width = recipe.elements, len(recipe.channels)
     found, values, pull = room.found, room.values, room.signals.pull
     start = found.start[slot, 0]
     span, base = found.start[slot, n_elements] - start, _base(slot, room)
     place = slot * model.columns
     moments = slot * (len(room.moments) // TILE)
-    angular = place + n_elements * model.shells
-    pull_moments(model, room.moments, moments, pull, angular, room.pulled)
+    angular = place + n_elements * recipe.shells
+    pull_moments(recipe, room.moments, moments, pull, angular, room.pulled)
     if n_elements > 1:
-        pull_elements(model, room.pulled, n_elements)
+        pull_elements(recipe, room.pulled, n_elements)
     for other in range(n_elements):
-        own, radial = other * COUNT * width, place + other * model.shells
+        own, radial = other * COUNT * width, place + other * recipe.shells
         begin, stop = found.start[slot, other], found.start[slot, other + 1]
         real = begin + found.count[slot, other]
         for at in range(begin, stop, lanes(values)):
             unit = load(found.x, at), load(found.y, at), load(found.z, at)
             here = base + at - start
-            along = shell_slopes(model, values, here, span, pull, radial)
+            along = shell_slopes(recipe, values, here, span, pull, radial)
             pulled = unit[0] * along, unit[1] * along, unit[2] * along
             if at < begin + found.near[slot, other]:
-                more = pull_vector(model, values, here, span, unit, room.pulled, own)
+                more = pull_vector(recipe, values, here, span, unit, room.pulled, own)
                 pulled = pulled[0] + more[0], pulled[1] + more[1], pulled[2] + more[2]
             distance = load(values, here + DISTANCE * span)
             _add_virial(unit, pulled, distance, virial)
