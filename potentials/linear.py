@@ -216,6 +216,8 @@ def sums(problem: Equations, times: Tensor) -> Sums:
 
 
 def _products(columns: Tensor, goal: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    own = torch.nonzero(weights).squeeze(1)
+    columns, goal, weights = columns[own], goal[own], weights[own]
     weighted = columns.T * weights
     return weighted @ columns, weighted @ goal, weights @ goal.square()
 
