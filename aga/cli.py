@@ -240,7 +240,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options of a command
 
 
 @app.command()
-def convert(  # noqa: PLR0913, PLR0917 - options of a command
+def convert(  # noqa: PLR0917 - options of a command
     source: Annotated[Path, typer.Argument(metavar="IN", help="File or folder to read.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
     start: Annotated[str, typer.Option("--from", metavar="FORMAT", help="Format of IN.")],

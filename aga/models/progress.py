@@ -1,5 +1,6 @@
 """The bar that a training shows: on a terminal it moves, elsewhere a line begins each stage."""
 
+import math
 from typing import Any, Protocol, Self, TextIO
 
 
@@ -37,7 +38,7 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._bar: Any = None
-        self._stage = ""
+        self._stage, self._total = "", 0
         self._task: Any = None
 
     def __enter__(self) -> Self:
@@ -60,15 +61,22 @@ class Bar:
             )
 
     def _begin(self, step: Step) -> None:
-        self._stage = step.stage
+        if self._task is not None:
+            # the stage before is over, whether or not it said so
+            self._bar.update(self._task, completed=self._total)
+        self._stage, self._total = step.stage, step.steps
         if self._bar is None:
-            self._stream.write(f"{step.stage}: at most {step.steps} steps\n")
+            bound = "" if step.steps == 1 else f": at most {step.steps} steps"
+            self._stream.write(f"{step.stage}{bound}\n")
             self._stream.flush()
         else:
             self._task = self._bar.add_task(step.stage, total=step.steps, losses="")
 
 
 def _losses(step: Step) -> str:
+    """Nothing as long as they are not known."""
+    if math.isnan(step.train_loss):
+        return ""
     return f"loss {step.train_loss:.3g}, held out {step.held_out:.3g}"
 
 

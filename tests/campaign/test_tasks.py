@@ -165,7 +165,7 @@ def test_train_evolve_and_polish_find_each_other(bench):
 def test_a_polished_geometry_is_found_by_key_not_by_id(bench):
     """The same geometry may have been labelled under two names."""
     references = bench.labels(4)
-    target = ["another name", references[1][1]]
+    target = ["another name", references[0][1]]
     polish = bench.task(
         "polish", chain="x", round=0, target=target, labels=references, symmetrise=False
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +155,12 @@ def test_settings_from_the_section_of_a_campaign_file(tmp_path):
     path.write_text("name: x\npotential:\n  members: 7\n  linear:\n    ridge: 0.5\n", "utf-8")
     spec = load_spec(path)
     assert (spec.members, spec.linear.ridge) == (7, 0.5)
-    assert load_spec(None) == EnsembleSpec()
+    # labels of a data set count alike, unless a file says how they count
+    alike = EnsembleSpec(labels={"energy_scale_ev_per_atom": None, "force_scale_ev_per_a": None})
+    assert load_spec(None) == alike
+    assert spec.labels == alike.labels
+    path.write_text("labels: {energy_scale_ev_per_atom: 0.5}\n", "utf-8")
+    assert load_spec(path).labels.energy_scale_ev_per_atom == 0.5
     path.write_text("name: x\npotential:\n  member: 7\n", "utf-8")
     with pytest.raises(ConfigError) as error:
         load_spec(path)
@@ -188,6 +194,32 @@ def test_a_line_begins_each_stage_where_there_is_no_terminal():
         for step in (Step("networks", 1, 300), Step("networks", 2, 300), Step("polish", 1, 20)):
             bar(step)
     assert stream.getvalue() == "networks: at most 300 steps\npolish: at most 20 steps\n"
+
+
+def test_a_stage_of_one_step_is_named_only():
+    stream = io.StringIO()
+    with Bar(stream) as bar:
+        bar(Step("linear term", 0, 1))
+    assert stream.getvalue() == "linear term\n"
+
+
+def test_a_stage_is_over_when_the_next_begins():
+    """Losses that are not known yet are not shown."""
+    stream = Terminal()
+    with Bar(stream) as bar:
+        bar(Step("descriptors", 0, 80, math.nan, math.nan))
+        bar(Step("networks", 1, 30))
+    last = stream.getvalue()[-600:]
+    assert "80/80" in last
+    assert " 1/30" in last
+    assert "nan" not in stream.getvalue()
+
+
+def test_a_training_says_how_far_it_is(aga, data, quick, tmp_path):
+    quick.write_text(quick.read_text().replace("enabled: false", "epochs: 4, min_labels: 8"))
+    _, _, said = aga("train", data / "train.extxyz", "--out", tmp_path / "m", "--config", quick)
+    stages = ["descriptors: at most 22 steps", "linear term", "networks: at most 4 steps"]
+    assert [line for line in said.splitlines() if line in stages] == stages
 
 
 def test_a_terminal_gets_a_bar_with_the_losses():

@@ -1,15 +1,24 @@
-"""Products of components: their derivatives, their directions, and what a fit gains by them."""
+"""Products of components: their order, their derivatives, and what a fit gains by them."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from potentials.basis import PRODUCT_SCALE, contract, expand, size
+from potentials.basis import (
+    PRODUCT_SCALE,
+    contract,
+    expand,
+    forms,
+    most_components,
+    pairs,
+    size,
+)
 from potentials.ensemble import Ensemble
 from potentials.network import Networks
-from potentials.scaling import Scaling, scaling_of
+from potentials.scaling import Scaling
 from potentials.structures import Frame
 from potentials.training import fit
 from tests.crystals import emt_frames, quick_spec, random_crystal
@@ -17,6 +26,7 @@ from tests.tolerances import DIFFERENCE, ROUNDING, ROUNDING_ABS, STEP
 
 N_ATOMS, N_VALUES, N_ELEMENTS = 7, 5, 2
 SPECIES = torch.tensor([0, 1, 0, 1, 1, 0, 1])
+MEMBER = torch.nn.functional.one_hot(SPECIES, N_ELEMENTS).double()
 COMPONENTS = [0, 1, 3, N_VALUES]
 
 
@@ -33,20 +43,38 @@ def scaling(components, seed=1):
     )
 
 
+def atom_by_atom(scaled, made):
+    """The basis of one atom after the other, the slow way (N, C)."""
+    found = []
+    for own, element in zip(scaled, SPECIES.tolist(), strict=True):
+        leading = own @ made.components[element]
+        products = [
+            leading[p] * leading[q] for q in range(made.components.shape[2]) for p in range(q + 1)
+        ]
+        found.append(torch.cat([own, PRODUCT_SCALE * torch.tensor(products, dtype=own.dtype)]))
+    return torch.stack(found)
+
+
 @pytest.mark.parametrize("components", COMPONENTS)
-def test_basis_has_the_descriptors_first_then_every_product_once(components):
+def test_basis_is_the_descriptors_then_every_product_once(components):
+    """Summed over the atoms of each element."""
     made = scaling(components)
     scaled = normal(N_ATOMS, N_VALUES)
-    basis, _ = expand(scaled, normal(N_ATOMS, N_VALUES, 2), SPECIES, made)
-    assert basis.shape == (N_ATOMS, size(made))
-    assert torch.equal(basis[:, :N_VALUES], scaled)
-    for atom, element in enumerate(SPECIES.tolist()):
-        leading = scaled[atom] @ made.components[element]
-        expected = [
-            leading[p] * leading[q] for p in range(components) for q in range(p, components)
-        ]
-        found = basis[atom, N_VALUES:] / PRODUCT_SCALE
-        np.testing.assert_allclose(found, [float(one) for one in expected], rtol=ROUNDING)
+    basis, _ = expand(scaled, normal(N_ATOMS, N_VALUES, 2), MEMBER, made)
+    assert basis.shape == (N_ELEMENTS, size(N_VALUES, components))
+    expected = MEMBER.T @ atom_by_atom(scaled, made)
+    np.testing.assert_allclose(basis, expected, rtol=ROUNDING, atol=ROUNDING_ABS)
+
+
+@pytest.mark.parametrize("components", [0, 1, 3])
+def test_a_smaller_basis_comes_first_in_a_larger_one(components):
+    made = scaling(N_VALUES)
+    scaled, jacobian = normal(N_ATOMS, N_VALUES), normal(N_ATOMS, N_VALUES, 2)
+    small = expand(scaled, jacobian, MEMBER, made.leading(components))
+    large = expand(scaled, jacobian, MEMBER, made)
+    for one, other in zip(small, large, strict=True):
+        count = size(N_VALUES, components)
+        np.testing.assert_allclose(one, other[:, :count], rtol=ROUNDING, atol=ROUNDING_ABS)
 
 
 @pytest.mark.parametrize("components", COMPONENTS)
@@ -59,11 +87,11 @@ def test_derivatives_of_the_basis_are_its_differences(components):
 
     here = torch.tensor([0.4, -0.7], dtype=torch.float64)
     jacobian = slope * (1 + 2 * bend * (slope @ here))[:, :, None]
-    _, moves = expand(scaled(here), jacobian, SPECIES, made)
-    assert moves.shape == (N_ATOMS, size(made), 2)
+    _, moves = expand(scaled(here), jacobian, MEMBER, made)
+    assert moves.shape == (N_ELEMENTS, size(N_VALUES, components), 2)
     for axis in range(2):
         step = STEP * torch.eye(2, dtype=torch.float64)[axis]
-        ends = [expand(scaled(x), jacobian, SPECIES, made)[0] for x in (here + step, here - step)]
+        ends = [expand(scaled(x), jacobian, MEMBER, made)[0] for x in (here + step, here - step)]
         expected = (ends[0] - ends[1]) / (2 * STEP)
         atol = DIFFERENCE * float(expected.abs().max())
         np.testing.assert_allclose(moves[..., axis], expected, rtol=0, atol=atol)
@@ -74,14 +102,14 @@ def test_contraction_is_the_basis_times_coefficients(components):
     """Without ever making the basis: energies, and slopes by the chain rule."""
     made, members = scaling(components), 3
     scaled, jacobian = normal(N_ATOMS, N_VALUES), normal(N_ATOMS, N_VALUES, 4, seed=3)
-    coefficients = normal(members, N_ELEMENTS, size(made), seed=4)
-    basis, moves = expand(scaled, jacobian, SPECIES, made)
+    coefficients = normal(members, N_ELEMENTS, size(N_VALUES, components), seed=4)
     energies, slopes = contract(coefficients, scaled, SPECIES, made)
-    own = coefficients[:, SPECIES]
-    np.testing.assert_allclose(energies, torch.einsum("knc,nc->kn", own, basis), rtol=ROUNDING)
+    own = torch.einsum("knc,nc->kn", coefficients[:, SPECIES], atom_by_atom(scaled, made))
+    np.testing.assert_allclose(energies, own, rtol=ROUNDING)
+    _, moves = expand(scaled, jacobian, MEMBER, made)
     np.testing.assert_allclose(
-        torch.einsum("knd,ndx->knx", slopes, jacobian),
-        torch.einsum("knc,ncx->knx", own, moves),
+        torch.einsum("knd,ndx->kx", slopes, jacobian),
+        torch.einsum("kec,ecx->kx", coefficients, moves),
         atol=ROUNDING_ABS,
     )
 
@@ -89,59 +117,43 @@ def test_contraction_is_the_basis_times_coefficients(components):
 def test_without_components_the_basis_is_the_descriptors():
     made = scaling(0)
     scaled, jacobian = normal(N_ATOMS, N_VALUES), normal(N_ATOMS, N_VALUES, 4)
-    basis, moves = expand(scaled, jacobian, SPECIES, made)
-    assert torch.equal(basis, scaled)
-    assert torch.equal(moves, jacobian)
+    basis, moves = expand(scaled, jacobian, MEMBER, made)
+    assert torch.allclose(basis, MEMBER.T @ scaled)
+    assert torch.allclose(moves, torch.einsum("ne,ndx->edx", MEMBER, jacobian))
     coefficients = normal(2, N_ELEMENTS, N_VALUES)
     _, slopes = contract(coefficients, scaled, SPECIES, made)
     assert torch.equal(slopes, coefficients[:, SPECIES])
 
 
-def correlated(seed=5, count=60):
-    """Descriptors of two elements, each with its own correlations (N, D)."""
-    species = torch.arange(count) % N_ELEMENTS
-    mix = normal(N_ELEMENTS, N_VALUES, N_VALUES, seed=seed)
-    values = torch.einsum("nd,ndc->nc", normal(count, N_VALUES, seed=seed + 1), mix[species])
-    return values, species
+def test_an_element_without_atoms_has_a_basis_of_zeros():
+    made, scaled = scaling(3), normal(2, N_VALUES)
+    member = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).double()
+    basis, moves = expand(scaled, normal(2, N_VALUES, 4), member, made)
+    assert basis[1].abs().max() == 0.0
+    assert moves[1].abs().max() == 0.0
+    assert basis[0].abs().min() > 0.0
 
 
-def test_components_are_the_orthonormal_directions_of_largest_variance():
-    values, species = correlated()
-    made = scaling_of(values, species, N_ELEMENTS, 3)
-    assert made.components.shape == (N_ELEMENTS, N_VALUES, 3)
-    for element, turn in enumerate(made.components):
-        own = made.apply(values, species)[species == element]
-        assert torch.allclose(turn.T @ turn, torch.eye(3).double(), atol=ROUNDING_ABS)
-        variance = (own @ turn).var(dim=0, unbiased=False).numpy()
-        expected = np.linalg.svd(own, compute_uv=False)[:3] ** 2 / len(own)
-        np.testing.assert_allclose(variance, expected, rtol=ROUNDING)
+def test_forms_are_symmetric_and_give_the_products():
+    coefficients = normal(2, N_ELEMENTS, 6)
+    made, leading = forms(coefficients, 3), normal(3)
+    one, other = pairs(3)
+    expected = PRODUCT_SCALE * (coefficients @ (leading[one] * leading[other]))
+    assert torch.equal(made, made.transpose(2, 3))
+    np.testing.assert_allclose(leading @ made @ leading, expected, rtol=ROUNDING)
 
 
-def test_components_have_a_fixed_sign_and_do_not_depend_on_the_order_of_atoms():
-    values, species = correlated()
-    made = scaling_of(values, species, N_ELEMENTS, 3)
-    largest = made.components.gather(1, made.components.abs().argmax(dim=1, keepdim=True))
-    assert (largest > 0).all()
-    assert torch.equal(scaling_of(values, species, N_ELEMENTS, 3).components, made.components)
-    order = torch.as_tensor(np.random.default_rng(0).permutation(len(values)))
-    shuffled = scaling_of(values[order], species[order], N_ELEMENTS, 3)
-    assert torch.allclose(shuffled.components, made.components, atol=ROUNDING_ABS)
+@pytest.mark.parametrize("n_plain", [1, 5, 54])
+def test_most_components_is_the_largest_that_fits(n_plain):
+    for limit in (0, n_plain, n_plain + 1, n_plain + 20, 100_000):
+        found = most_components(n_plain, limit)
+        assert 0 <= found <= n_plain
+        assert found == 0 or size(n_plain, found) <= limit
+        assert found == n_plain or size(n_plain, found + 1) > limit
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 0), (2, 2), (50, N_VALUES)])
-def test_there_are_no_more_components_than_descriptors(asked, given):
-    values, species = correlated()
-    made = scaling_of(values, species, N_ELEMENTS, asked)
-    assert made.components.shape[2] == given
-    assert size(made) == N_VALUES + given * (given + 1) // 2
-
-
-def test_one_atom_alone_has_components_too():
-    """No variance in any direction: still a basis, and the same every time."""
-    values = normal(1, N_VALUES)
-    made = scaling_of(values, torch.tensor([0]), 1, 2)
-    turn = made.components[0]
-    assert torch.allclose(turn.T @ turn, torch.eye(2).double(), atol=ROUNDING_ABS)
+#: all labels count the same
+EVEN = {"energy_scale_ev_per_atom": None, "force_scale_ev_per_a": None}
 
 
 def spec_with(components, **changes):
@@ -151,46 +163,47 @@ def spec_with(components, **changes):
 
 def test_a_fit_with_products_has_their_coefficients(products):
     plain = products.scaling.mean.shape[1]
-    assert products.linear.shape == (3, 2, plain + 21)
+    assert products.linear.shape == (3, 2, plain + 78)
     assert products.linear[..., plain:].abs().max() > 1e-3
 
 
 def test_products_fit_what_a_linear_model_cannot():
     """All labels count the same and the ridge hardly: the bases are nested, so errors fall."""
     seen = emt_frames(40, seed=3, species=("Cu",), sizes=(2, 3))
-    even = {"energy_scale_ev_per_atom": 1e6, "force_scale_ev_per_a": 1e6}
     errors = []
-    for components in (0, 3, 6):
-        spec = spec_with(components, linear={"ridge": 1e-6}, labels=even, bootstrap="none")
+    for components in (0, 12):
+        spec = spec_with(components, linear={"ridge": 1e-6}, labels=EVEN, bootstrap="none")
         facts = fit(spec, seen, np.random.default_rng(0)).facts
-        assert facts["products"] == (components > 0)
+        assert facts["components"] == components
         errors.append([facts["energy_rmse_mev_per_atom"], facts["force_rmse_ev_per_a"]])
-    plain, some, many = np.array(errors)
-    assert (some < plain).all()
-    assert (many < 0.7 * plain).all()
+    plain, products = np.array(errors)
+    assert (products < 0.7 * plain).all()
 
 
 def labelled_by(ensemble, frames):
-    """The same crystals, their energies and forces by an ensemble."""
+    """The same crystals, their labels by an ensemble."""
     made = []
     for frame in frames:
         found = ensemble.predict([frame.atoms])
+        stress = full_3x3_to_voigt_6_stress(found.stress[0].numpy())
         label = replace(
-            frame.label, energy=float(found.energy), forces=found.forces.numpy(), stress=None
+            frame.label, energy=float(found.energy), forces=found.forces.numpy(), stress=stress
         )
         made.append(Frame(frame.id, frame.atoms, label))
     return made
 
 
-def test_labels_of_a_model_with_products_are_met_by_products_only(products):
-    made = labelled_by(products, emt_frames(60, seed=6))
+def test_labels_of_a_model_with_products_are_met_by_products_only():
+    seen = emt_frames(50, seed=6, species=("Cu",))
+    teacher = fit(spec_with(12), seen, np.random.default_rng(0))
+    made = labelled_by(teacher, seen)
     errors = {}
-    for components in (0, 6):
-        spec = spec_with(components, linear={"ridge": 1e-10})
-        # a warm start has the same components, which other structures would not give
-        again = fit(spec, made, np.random.default_rng(1), warm=products)
+    for components in (0, 12):
+        spec = spec_with(components, linear={"ridge": 1e-10}, labels=EVEN, bootstrap="none")
+        again = fit(spec, made, np.random.default_rng(1))
+        assert again.facts["components"] == components
         errors[components] = again.facts["force_rmse_ev_per_a"]
-    assert errors[6] < 1e-2 * errors[0]
+    assert errors[12] < 1e-2 * errors[0]
 
 
 @pytest.mark.parametrize("count", [3, 40])
@@ -202,9 +215,8 @@ def test_products_are_left_out_where_they_do_not_pay(linear, count):
         for components in (6, 0)
     )
     assert asked.facts["products"] is False
-    n_plain = plain.linear.shape[2]
-    assert asked.linear[..., n_plain:].abs().max() == 0.0
-    assert torch.allclose(asked.linear[..., :n_plain], plain.linear, atol=1e-6)
+    assert asked.scaling.components.shape[2] == 0
+    assert torch.allclose(asked.linear, plain.linear, atol=1e-6)
 
 
 def test_products_and_networks_are_saved_to_the_last_bit(products, tmp_path):
@@ -224,12 +236,3 @@ def test_products_and_networks_are_saved_to_the_last_bit(products, tmp_path):
     assert not torch.equal(one.energy, products.predict(atoms).energy)
     for name in one.__dataclass_fields__:
         assert torch.equal(getattr(one, name), getattr(other, name)), name
-
-
-def test_another_number_of_components_is_not_taken_from_an_earlier_fit(products, linear, frames):
-    """An earlier ensemble has its own directions: they are kept only if as many are asked for."""
-    fresh = fit(products.spec, frames, np.random.default_rng(0), warm=linear)
-    assert fresh.scaling.components.shape[2] == 6
-    fewer = emt_frames(12, seed=4)
-    kept = fit(products.spec, fewer, np.random.default_rng(0), warm=products)
-    assert torch.equal(kept.scaling.components, products.scaling.components)

@@ -164,14 +164,14 @@ def test_spreads_are_those_of_the_members(deep):
         random_crystal(np.random.default_rng(8), ["Au"]),
     ]
     alone = [one_member(deep, k).predict(atoms) for k in range(3)]
-    found = replace(deep, calibration=2.0).predict(atoms, members=True)
+    found = replace(deep, calibration=2.0, force_calibration=3.0).predict(atoms, members=True)
     energies = torch.stack([one.energy for one in alone])
     assert close(found.energy, energies.mean(dim=0))
     assert close(found.energy_std, 2.0 * energies.std(dim=0) / torch.tensor([3, 1]))
     forces = torch.stack([one.forces for one in alone])
     assert close(found.forces, forces.mean(dim=0))
     variance = ((forces - forces.mean(dim=0)) ** 2).sum(dim=2).sum(dim=0) / 2
-    assert close(found.forces_std, 2.0 * variance.sqrt())
+    assert close(found.forces_std, 3.0 * variance.sqrt())
     assert deep.predict(atoms).forces_std is None
 
 

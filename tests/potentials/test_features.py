@@ -1,10 +1,12 @@
 """Stored Jacobians against central differences of the descriptors."""
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 
-from potentials.features import features, values_only
+from potentials.descriptors import build
+from potentials.features import FeatureSet, features, memory_limit, values_only
 from tests.crystals import quick_spec, random_crystal
 from tests.tolerances import DIFFERENCE, ROUNDING_ABS, STEP
 
@@ -83,3 +85,43 @@ def test_volume_and_bonds_are_the_structures_own():
     shortest = atoms.get_all_distances(mic=True)[np.triu_indices(3, 1)].min()
     assert found.distances.min() <= shortest + ROUNDING_ABS
     assert set(map(tuple, found.bonds.tolist())) <= {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+@pytest.mark.parametrize("kind", ["moments", "acsf", "local_frame"])
+def test_features_are_the_same_where_gradients_are_off(kind):
+    """Features that are not kept are made again while a held-out error is computed."""
+    descriptor = build({"kind": kind, "cutoff": 4.5})
+    kept = features([crystal()], descriptor, ELEMENTS)[0]
+    with torch.no_grad():
+        again = features([crystal()], descriptor, ELEMENTS)[0]
+    assert torch.equal(again.jacobian, kept.jacobian)
+    assert not kept.jacobian.requires_grad
+
+
+def test_a_set_is_the_same_kept_or_made_again():
+    structures = [crystal(1), crystal(2, ("Cu",)), crystal(3, ("Au", "Cu"))]
+    kept, made = (FeatureSet(structures, DESCRIPTOR, ELEMENTS, kept=kept) for kept in (True, False))
+    assert (kept.kept, made.kept) == (True, False)
+    assert len(kept) == len(made) == 3
+    for index, (one, other) in enumerate(zip(kept, made, strict=True)):
+        for again in (other, made[index]):
+            assert torch.equal(one.species, again.species)
+            for name in ("values", "jacobian", "distances"):
+                left, right = getattr(one, name), getattr(again, name)
+                assert torch.allclose(left, right, rtol=0, atol=ROUNDING_ABS)
+    assert [len(one.species) for one in made[1:]] == [1, 2]
+    assert [len(one.species) for one in kept[1:]] == [1, 2]
+
+
+def test_what_is_kept_is_decided_by_the_memory_that_is_free(monkeypatch):
+    structures = [crystal(1), crystal(2, ("Cu",))]
+    needed = sum(f.jacobian.nbytes for f in features(structures, DESCRIPTOR, ELEMENTS))
+    for limit, kept in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr("potentials.features.memory_limit", lambda free=limit: free)
+        found = FeatureSet(structures, DESCRIPTOR, ELEMENTS)
+        assert found.bytes == needed
+        assert found.kept is kept
+
+
+def test_some_memory_is_free():
+    assert 2**20 < memory_limit() < 2**50

@@ -41,7 +41,7 @@ def problem_of(frames):
     structures = [frame.atoms for frame in frames]
     learned = DESCRIPTOR.learned(2, torch.Generator().manual_seed(0))
     values, species = values_only(structures, DESCRIPTOR.bound(learned), ELEMENTS)
-    scaling = scaling_of(values, species, 2)
+    scaling = scaling_of(values, species, 2).leading(0)
     # no products of components: there is no linear term
     scaling = replace(scaling, components=scaling.components[:, :, :0])
     targets = targets_of(frames)

@@ -196,7 +196,7 @@ def test_default_triples_are_products_of_vectors_and_quadrupoles(seed):
             quadrupole -= np.eye(3) * np.trace(quadrupole) / 3
             expected = [
                 np.sqrt(3 / 10) * vector @ quadrupole @ vector,
-                np.sqrt(27 / 35) * np.sqrt(4 / 5) * np.trace(quadrupole @ quadrupole @ quadrupole),
+                np.sqrt(81 / 70) * np.trace(quadrupole @ quadrupole @ quadrupole),
             ]
             np.testing.assert_allclose(channel, expected, rtol=1e-9, atol=ROUNDING_ABS)
 

@@ -41,7 +41,7 @@ def exportable_ensemble(**more):
     descriptor = build(settings | more)
     crystals = structures(6)
     values, species = values_only(crystals, descriptor, (79, 29))
-    scaling = scaling_of(values, species, 2)
+    scaling = scaling_of(values, species, 2).leading(0)
     scaled = scaling.apply(values, species)
     ends = [(scaled[species == e].amin(dim=0), scaled[species == e].amax(dim=0)) for e in (0, 1)]
     made = empty_ensemble(descriptor, scaling)

@@ -3,55 +3,23 @@
 import numpy as np
 import pytest
 
-from potentials.kernels.arrays import Bundle
 from potentials.kernels.bounds import Bounds
 from potentials.kernels.compiled import Compiled
 from potentials.kernels.rooms import Desk
 from tests.crystals import random_crystal
 from tests.potentials.kernels.models import random_ensemble
 
-GUARD = 64
-
-
-class Guarded:
-    """Arrays of bundles, each copied between two guards."""
-
-    def __init__(self):
-        self.around = []
-
-    def bundle(self, given):
-        return Bundle(type(given.parts)(*(self._part(part) for part in given.parts)))
-
-    def _part(self, part):
-        if isinstance(part, Bundle):
-            return self.bundle(part)
-        if not isinstance(part, np.ndarray):
-            return part
-        wide = np.full(part.size + 2 * GUARD, 77, dtype=part.dtype)
-        wide[GUARD : GUARD + part.size] = part.ravel()
-        self.around.append(wide)
-        return wide[GUARD : GUARD + part.size].reshape(part.shape)
-
-    def intact(self):
-        return all(
-            (wide[:GUARD] == 77).all() and (wide[-GUARD:] == 77).all() for wide in self.around
-        )
-
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("elements", [(29,), (29, 79), (29, 79, 8)])
 @pytest.mark.parametrize("hidden", [None, (5,), (33, 18, 3)])
-def test_guards_stay_intact(monkeypatch, precision, elements, hidden):
-    guards = Guarded()
-
+def test_guards_stay_intact(monkeypatch, guards, precision, elements, hidden):
     class GuardedDesk(Desk):
-        def __init__(self, *arguments, **keywords):
-            super().__init__(*arguments, **keywords)
-            self.room, self.result = guards.bundle(self.room), guards.bundle(self.result)
+        def _room(self):
+            return guards.bundle(super()._room())
 
-        def grow(self, ended):
-            super().grow(ended)
-            self.room = guards.bundle(self.room)
+        def _result(self):
+            return guards.bundle(super()._result())
 
     monkeypatch.setattr("potentials.kernels.compiled.Desk", GuardedDesk)
     ensemble = random_ensemble(

@@ -1,0 +1,216 @@
+"""The scripts that measure potentials run on tiny data, go on from their results, and add up."""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from potentials.descriptors import build
+from tests.crystals import emt_frames, quick_spec
+
+BENCH = Path(__file__).parents[1] / "scripts" / "bench"
+QUICK = quick_spec().descriptor.model_dump()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A script as a module, its neighbours importable."""
+    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return emt_frames(60)
+
+
+@pytest.fixture
+def data(script, frames):
+    made = script("published").DataSet("tiny", frames[:40], frames[40:], {})
+    return lambda name: made
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+class TestRows:
+    def test_a_row_is_found_again(self, script, tmp_path):
+        rows, path = script("rows").Rows, tmp_path / "rows.jsonl"
+        rows(path, ("name", "seed")).add({"name": "a", "seed": 1, "found": 2.5})
+        again = rows(path, ("name", "seed"))
+        assert again.has(name="a", seed=1)
+        assert not again.has(name="a", seed=2)
+        assert [row["found"] for row in again] == [2.5]
+
+    def test_a_line_cut_short_by_a_crash_is_measured_again(self, script, tmp_path):
+        rows, path = script("rows").Rows, tmp_path / "rows.jsonl"
+        path.write_text('{"name": "a", "found": 1}\n{"name": "b", "fou')
+        again = rows(path, ("name",))
+        assert not again.has(name="b")
+        again.add({"name": "b", "found": 2})
+        assert [row["found"] for row in rows(path, ("name",))] == [1, 2]
+
+
+class TestFocal:
+    @pytest.fixture
+    def bench(self, script, frames):
+        problem = script("focal_problem")
+        plan = problem.Plan(region=12, unseen=6, old_test=8, epochs=3, first_epochs=4, batch=8)
+        found = problem.Data.of(frames, build(QUICK))
+        return script("focal").Bench(found, plan, 0)
+
+    def test_no_structure_is_on_two_sides(self, bench, frames):
+        own = bench.own
+        parts = [own.old, own.old_test, own.new, own.unseen]
+        assert sorted(i for part in parts for i in part) == list(range(len(frames)))
+        volume = [f.atoms.get_volume() / len(f.atoms) for f in frames]
+        inside = min(volume[i] for i in own.new + own.unseen)
+        assert inside >= max(volume[i] for i in own.old + own.old_test)
+
+    def test_settings_begin_alike_and_part(self, bench):
+        plain, focal, replay = (bench.run(s, 4) for s in ("gamma 0", "gamma 2", "replay"))
+        for row in (plain, focal, replay):
+            assert np.array(row["new_force"]).shape == (2, 4)
+            assert np.isfinite(row["old_energy"]).all()
+        first, last = (
+            np.array([r["new_force"] for r in (plain, focal, replay)])[..., i] for i in (0, -1)
+        )
+        np.testing.assert_array_equal(first[0], first[1])
+        np.testing.assert_array_equal(first[0], first[2])
+        assert (np.ptp(last, axis=0) > 0.0).all()
+
+    def test_errors_are_those_of_zero_energies(self, bench, script):
+        silent = script("potentials.network_training").silent(bench.before())
+        energy, force = bench.measured(silent)[:2]
+        own = bench.own
+        goals = [own.targets[i] for i in own.unseen]
+        squares = [float(goal.forces.square().mean()) for goal in goals]
+        np.testing.assert_allclose(force, np.mean(squares) ** 0.5, rtol=1e-4)
+        squares = [float(goal.energy / (len(goal.forces) / 3)) ** 2 for goal in goals]
+        np.testing.assert_allclose(energy, np.mean(squares) ** 0.5, rtol=1e-4)
+
+    def test_replay_has_as_many_parts_half_of_them_new(self, script):
+        old, new = [f"old {i}" for i in range(9)], ["new 0", "new 1"]
+        found = script("focal").replayed(old, new, np.random.default_rng(0))
+        assert len(found) == 11
+        kept = [part for part in found if part in old]
+        assert len(kept) == len(set(kept)) == 5
+
+    def test_a_run_is_not_repeated_and_the_table_adds_up(
+        self, bench, script, tmp_path, capsys, monkeypatch
+    ):
+        focal, rows = script("focal"), script("rows").Rows
+        kept = rows(tmp_path / "runs.jsonl", ("setting", "new", "seed"))
+        asked = argparse.Namespace(seeds=1, new=[4], settings=["gamma 0", "gamma 1", "linear"])
+        focal.measure(bench.data, bench.plan, kept, asked)
+        monkeypatch.setattr(focal, "load", None)  # nothing is left to measure
+        words = "--new 4 --seeds 1 --settings|gamma 0|gamma 1|linear|--json --targets 1000 1e-9"
+        words = [
+            w for part in words.split("|") for w in ([part] if "gamma" in part else part.split())
+        ]
+        focal.main(
+            [*words, "--results", str(tmp_path / "runs.jsonl"), "--plot", str(tmp_path / "x.png")]
+        )
+        plain, _, linear = lines(capsys)
+        assert plain["runs"] == 2
+        assert plain["epochs"]["1000.0"] == {"median": 0, "range": [0, 0], "reached": 2}
+        assert plain["epochs"]["1e-09"] == {"median": None, "range": None, "reached": 0}
+        assert linear["epochs"] is None
+        assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_never_arrive_count_as_later(script):
+    found = script("focal_tables")._spanned([7, None, 3, 5, None])
+    assert found == {"median": 7, "range": [3, 7], "reached": 3}
+
+
+class TestLearning:
+    CHANGE = json.dumps(
+        {
+            "descriptor": QUICK,
+            "members": 2,
+            "network": {"hidden": [5], "epochs": 4, "min_labels": 8},
+        }
+    )
+
+    def test_curve_and_envelope(self, script, data, monkeypatch, tmp_path, capsys):
+        learning = script("learning")
+        monkeypatch.setattr(learning, "load", data)
+        words = ["--only", "tiny", "--sizes", "12", "999", "--change", self.CHANGE, "--json"]
+        words += ["--results", str(tmp_path / "r.jsonl"), "--plot", str(tmp_path / "x.png")]
+        learning.main(words)
+        rows = lines(capsys)
+        assert [row["size"] for row in rows] == [12] * 3 + [40] * 3
+        linear, networks, both = rows[3:]
+        lower = min(linear["force_rmse_ev_per_a"], networks["force_rmse_ev_per_a"])
+        assert both["envelope"][1] == pytest.approx(both["force_rmse_ev_per_a"] / lower)
+        assert linear["envelope"] is None
+        assert (tmp_path / "x.png").exists()
+        monkeypatch.setattr(learning, "fit", None)  # nothing is left to fit
+        learning.main(words)
+        assert lines(capsys) == rows
+
+    def test_models_lack_what_they_say(self, script):
+        learning = script("learning")
+        change = {"linear": {"ridge": 1e-3}}
+        alone = learning.settings("networks", change)
+        assert not alone.linear.enabled
+        assert alone.linear.ridge == 1e-3
+        assert not learning.settings("linear", change).network.enabled
+        both = learning.settings("both", change)
+        assert both.linear.enabled
+        assert both.network.enabled
+
+
+class TestUncertainty:
+    def test_rows_of_both_kinds(self, script, data, monkeypatch, tmp_path, capsys):
+        uncertainty = script("uncertainty")
+        monkeypatch.setattr(uncertainty, "load", data)
+        words = ["--only", "tiny", "--shallow", "3", "--full", "2", "--json"]
+        words += ["--change", TestLearning.CHANGE.replace('"members": 2, ', "")]
+        words += ["--results", str(tmp_path / "r.jsonl"), "--plot", str(tmp_path / "x.png")]
+        uncertainty.main(words)
+        rows = lines(capsys)
+        assert [(row["kind"], row["heads"], row["members"]) for row in rows] == [
+            ("spread", "shallow", 3),
+            ("spread", "full", 2),
+            ("unseen", "shallow", 3),
+            ("unseen", "full", 2),
+        ]
+        for row in rows[:2]:
+            assert 0.0 < row["energy_coverage"][0] <= row["energy_coverage"][1] <= 1.0
+            assert "energy_pairs" not in row
+        for row in rows[2:]:
+            assert row["unseen"] + row["others"] == 20 + 6
+            assert 0.0 <= row["area"]["extrapolation"] <= 1.0
+        assert (tmp_path / "x.png").exists()
+        monkeypatch.setattr(uncertainty, "fit", None)  # nothing is left to fit
+        uncertainty.main(words)
+        assert lines(capsys) == rows
+
+    def test_area_counts_pairs(self, script):
+        area = script("uncertainty").area
+        assert area(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1.0
+        assert area(np.array([0.0, 0.0]), np.array([0.0, 0.0])) == 0.5
+        assert area(np.array([1.0]), np.array([0.0, 2.0])) == 0.5
+
+    def test_factors_bring_spreads_to_the_size_of_errors(self, script):
+        uncertainty, errors = script("uncertainty"), script("aga.models.errors")
+        rng = np.random.default_rng(0)
+        spread = rng.uniform(0.5, 1.5, 4000)
+        off, forces = 3.0 * spread * rng.normal(size=4000), rng.normal(size=(4000, 3))
+        energy = errors.Compared(np.zeros(4000), off, spread)
+        of_forces = errors.Compared(np.zeros((4000, 3)), forces, np.full(4000, 3.0**0.5 / 4.0))
+        found = errors.Evaluation(energy, of_forces, None, 0, 4000, 1.0)
+        assert uncertainty.factors(found) == pytest.approx((3.0, 4.0), rel=0.05)
