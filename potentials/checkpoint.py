@@ -30,8 +30,12 @@ class Checkpoint:
     def save(self, state: dict[str, Any]) -> None:
         """Write the state, or leave the previous one as it is."""
         made = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        torch.save({"fingerprint": self._fingerprint, "state": state}, made)
-        made.replace(self._path)
+        try:
+            torch.save({"fingerprint": self._fingerprint, "state": state}, made)
+            made.replace(self._path)
+        finally:
+            # there only if writing failed, for want of space, say
+            made.unlink(missing_ok=True)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:

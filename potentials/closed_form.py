@@ -171,7 +171,7 @@ def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks
         return without
     n_elements = len(data.scaling.mean)
     left = _left(data, networks)
-    problems = [with_targets(closed.problem, closed.rows(data), own) for own in left]
+    problems = with_targets(closed.problem, closed.rows(data), left)
     choice, errors = selection.choose(
         closed.member_splits(problems),
         spec.linear,

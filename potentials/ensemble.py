@@ -20,7 +20,9 @@ from potentials.spec import EnsembleSpec
 from potentials.wall import Wall
 
 #: version of the saved format; raise it when the meaning of a field changes
-FORMAT = 2
+FORMAT = 3
+#: oldest format that is read: before it products stood in another order and moments were others
+OLDEST = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -257,7 +259,7 @@ class Ensemble:
 
         Raises:
             FileNotFoundError: the folder holds no ensemble.
-            ValueError: it was written by a newer version.
+            ValueError: it was written by a newer version, or by one too old.
         """
         folder = Path(folder)
         if not (folder / "ensemble.json").is_file():
@@ -270,6 +272,11 @@ class Ensemble:
             raise ValueError(
                 f"{folder} was written in format {about['format']}, this version reads up to "
                 f"{FORMAT}; install a newer aga-search"
+            )
+        if about["format"] < OLDEST:
+            raise ValueError(
+                f"{folder} was written in format {about['format']}, whose descriptor and products "
+                f"this version no longer has (it reads {OLDEST} to {FORMAT}); fit the labels anew"
             )
         state = torch.load(folder / "weights.pt", weights_only=True)
         spec = EnsembleSpec.model_validate(about["spec"])

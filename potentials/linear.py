@@ -149,18 +149,36 @@ def equations(
     )
 
 
-def with_targets(problem: Equations, rows: Iterable[Row], targets: Sequence[Targets]) -> Equations:
-    """The same equations with other goals; rows are those that the equations were made of."""
-    right = torch.zeros_like(problem.force_right)
-    square = torch.zeros_like(problem.force_square)
-    for index, (own, goal) in enumerate(zip(rows, targets, strict=True)):
-        place, share = int(problem.block[index]), problem.weights[index] / len(goal.forces)
-        right[place].addmv_(own.forces.T, goal.forces * share)
-        square[place] += share * goal.forces.square().sum()
-    energy, virial = _goals(targets, problem.weights)
-    return replace(
-        problem, energy_goal=energy, virial_goal=virial, force_right=right, force_square=square
-    )
+def with_targets(
+    problem: Equations, rows: Iterable[Row], targets: Sequence[Sequence[Targets]]
+) -> list[Equations]:
+    """The same equations with other goals, for every member.
+
+    Args:
+        problem: the equations.
+        rows: those that the equations were made of.
+        targets: what to reproduce, by member and structure.
+    """
+    right = problem.force_right.new_zeros(len(targets), *problem.force_right.shape)
+    square = problem.force_square.new_zeros(len(targets), problem.n_blocks)
+    for index, own in enumerate(rows):
+        goal = torch.stack([member[index].forces for member in targets])
+        place, share = int(problem.block[index]), problem.weights[index] / goal.shape[1]
+        right[:, place] += share * (goal @ own.forces)
+        square[:, place] += share * goal.square().sum(dim=1)
+    found = []
+    for member, own_right, own_square in zip(targets, right, square, strict=True):
+        energy, virial = _goals(member, problem.weights)
+        found.append(
+            replace(
+                problem,
+                energy_goal=energy,
+                virial_goal=virial,
+                force_right=own_right,
+                force_square=own_square,
+            )
+        )
+    return found
 
 
 def _goals(targets: Sequence[Targets], like: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,9 @@ from potentials.spec import LossWeights
 #: added to the variance of every direction (1: that of a typical descriptor), so that directions
 #: in which the data hardly differ are not blown up; 0.01 doubles the error on a thousand labels
 WHITE = 1.0
+#: forces on at most so many atoms of a structure train its networks: those of a large cell say much
+#: the same, and their Jacobians grow with its square
+MOST_FORCES = 32
 
 
 class Part(Protocol):
@@ -43,9 +46,9 @@ class Block:
         index: place of each structure among all (B,).
         inputs: whitened descriptors (B, N, D).
         species: element index (B, N).
-        jacobian: their derivatives (B, N, D, 3N + 6).
+        jacobian: their derivatives (B, N, D, X + 6).
         energy, forces, virial: what the linear term of each member leaves, per structure:
-            (K, B), (K, B, 3N), (K, B, 6) or None.
+            (K, B), (K, B, X), (K, B, 6) or None, with X the force components that are used.
         rarity: weight of each force component, mean 1 over all (B, 3N), or None.
     """
 
@@ -172,6 +175,7 @@ class Residual:
     def block(self, own: Sequence[int]) -> Block:
         """Structures of equal size and stress knowledge as a block."""
         found = [self._found[index] for index in own]
+        chosen = [_components(len(f.species), index) for f, index in zip(found, own, strict=True)]
         left = [
             self._left(one, self._targets[index]) for one, index in zip(found, own, strict=True)
         ]
@@ -186,18 +190,25 @@ class Residual:
             species=torch.stack([f.species for f in found]),
             jacobian=torch.stack(
                 [
-                    t.transpose(1, 2) @ (f.jacobian / s)
-                    for f, t, s in zip(found, turn, spread, strict=True)
+                    t.transpose(1, 2) @ (f.jacobian[..., _with_strain(c)] / s)
+                    for f, t, s, c in zip(found, turn, spread, chosen, strict=True)
                 ]
             ),
             energy=torch.stack([energy for energy, _, _ in left], dim=1),
-            forces=torch.stack([forces for _, forces, _ in left], dim=1),
+            forces=torch.stack(
+                [forces[:, c] for (_, forces, _), c in zip(left, chosen, strict=True)], dim=1
+            ),
             virial=None
             if self._targets[own[0]].virial is None
             else torch.stack([virial for _, _, virial in left], dim=1),
             rarity=None
             if self._rarity is None
-            else torch.stack([self._rarity[index].repeat_interleave(3) for index in own]),
+            else torch.stack(
+                [
+                    self._rarity[index].repeat_interleave(3)[c]
+                    for index, c in zip(own, chosen, strict=True)
+                ]
+            ),
         )
 
     def _left(self, found: Features, target: Targets) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,6 +224,20 @@ class Residual:
             target.forces + slope[:, :-6],
             virial - slope[:, -6:],
         )
+
+
+def _components(n_atoms: int, index: int) -> Tensor:
+    """Force components that networks are trained on: of so many atoms at most, ascending."""
+    if n_atoms <= MOST_FORCES:
+        return torch.arange(3 * n_atoms)
+    generator = torch.Generator().manual_seed(index)
+    atoms = torch.randperm(n_atoms, generator=generator)[:MOST_FORCES].sort().values
+    return (3 * atoms[:, None] + torch.arange(3)).flatten()
+
+
+def _with_strain(components: Tensor) -> Tensor:
+    """Columns of a Jacobian (..., 3N + 6): these force components and all strains."""
+    return torch.cat([components, torch.arange(-6, 0)])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

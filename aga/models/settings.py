@@ -1,6 +1,7 @@
 """Settings of an ensemble from a YAML file: the keys that `potential:` has in a campaign file."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -34,9 +35,17 @@ def load_spec(path: Path | None) -> EnsembleSpec:
             raise ConfigError([f"{where}: {SECTION}: expected a mapping of keys to values"])
     spec = EnsembleSpec()
     try:
-        spec = EnsembleSpec.model_validate({"labels": ALIKE} | document.data)
+        spec = EnsembleSpec.model_validate(_alike(document.data))
     except ValidationError as error:
         messages += explain(error, EnsembleSpec, document, ROLES)
     if messages:
         raise ConfigError(messages)
     return spec
+
+
+def _alike(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file, with labels that count alike as far as it says nothing of them."""
+    named = data.get("labels", {})
+    if not isinstance(named, dict):
+        return data
+    return data | {"labels": ALIKE.model_dump() | named}

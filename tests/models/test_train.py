@@ -228,3 +228,13 @@ def test_a_terminal_gets_a_bar_with_the_losses():
         bar(Step("networks", 150, 300))
     assert "150/300" in stream.getvalue()
     assert "loss 0.25, held out 0.5" in stream.getvalue()
+
+
+def test_labels_that_a_settings_file_half_names_count_alike_otherwise(tmp_path):
+    from aga.models.settings import load_spec
+
+    path = tmp_path / "settings.yaml"
+    path.write_text("labels: {force_scale_ev_per_a: 2.0}\n")
+    labels = load_spec(path).labels
+    assert labels.energy_scale_ev_per_atom is None
+    assert labels.force_scale_ev_per_a == 2.0

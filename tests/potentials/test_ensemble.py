@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from potentials.batch import UnknownElementError
-from potentials.ensemble import FORMAT, Ensemble
+from potentials.ensemble import FORMAT, OLDEST, Ensemble
 from potentials.wall import Wall
 from tests.crystals import crystals, random_crystal, rotations, unimodular
 from tests.tolerances import DIFFERENCE, ROUNDING, ROUNDING_ABS, STEP
@@ -262,6 +262,14 @@ def test_a_newer_format_is_refused(linear, tmp_path):
     file = tmp_path / "a" / "ensemble.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": FORMAT + 1}))
     with pytest.raises(ValueError, match=f"format {FORMAT + 1}.*up to {FORMAT}.*install a newer"):
+        Ensemble.load(tmp_path / "a")
+
+
+def test_a_format_whose_products_stood_in_another_order_is_refused(linear, tmp_path):
+    linear.save(tmp_path / "a")
+    file = tmp_path / "a" / "ensemble.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": OLDEST - 1}))
+    with pytest.raises(ValueError, match=f"format {OLDEST - 1}.*fit the labels anew"):
         Ensemble.load(tmp_path / "a")
 
 
