@@ -37,6 +37,7 @@ class BundleType(types.Type):  # type: ignore[misc]
     def __init__(self, label: str, parts: tuple[tuple[str, Any], ...]) -> None:
         inside = ", ".join(f"{name}: {kind}" for name, kind in parts)
         super().__init__(name=f"{label}({inside})")
+        self.label = label
         self.parts = parts
 
     def find(self, name: str) -> tuple[int, Any]:

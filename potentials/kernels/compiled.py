@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,14 +21,10 @@ from potentials.kernels.gathering import (
     refuse_infinite,
     share,
 )
-from potentials.kernels.layout import Layout
 from potentials.kernels.packing import pack
 from potentials.kernels.relaxation import REASONS, RUNNING, Moving
 from potentials.kernels.rooms import Desk
 from potentials.kernels.structure import DONE, UNSOUND, Batch
-
-if TYPE_CHECKING:
-    from potentials.descriptors.moments import Moments
 
 Precision = Literal["float32", "float64"]
 
@@ -48,9 +44,7 @@ class Compiled:
         self.calibration = ensemble.calibration
         self.force_calibration = ensemble.force_calibration
         self.dtype = np.dtype(precision)
-        descriptor = cast("Moments", ensemble.spec.descriptor)
-        self.layout = Layout(descriptor, len(ensemble.elements))
-        self.model = pack(ensemble, self.layout, self.dtype)
+        self.model = pack(ensemble, self.dtype)
         self._packed = Bundle(self.model)
         self._desks: list[Desk] = []
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -17,16 +16,12 @@ from potentials.kernels.gathering import FloatArray, IntArray, flat, gather, ref
 from potentials.kernels.harmonics import COUNT
 from potentials.kernels.images import images
 from potentials.kernels.jacobian import Known, derive_many
-from potentials.kernels.layout import Layout
-from potentials.kernels.model import Recipe, blocks_of, rows_of
 from potentials.kernels.neighbours import found
-from potentials.kernels.packing import recipe
+from potentials.kernels.packing import arranged
+from potentials.kernels.rooms import sizes
 from potentials.kernels.rows import SUMS, Space
 from potentials.kernels.simd import WIDTH
 from potentials.kernels.structure import DONE, IMAGES, NEIGHBOURS, UNSOUND, Batch
-
-if TYPE_CHECKING:
-    from potentials.descriptors.moments import Moments
 
 #: what a Jacobian costs, in evaluations
 _EFFORT = 10
@@ -127,11 +122,10 @@ def _known(given: Batch, size: int, width: int, *, jacobian: bool) -> Known:
 @lru_cache(maxsize=8)
 def _plan(descriptor: Descriptor, n_elements: int) -> tuple[Bundle, IntArray]:
     """Parameters of a descriptor, and which component stands where in the compiled code's order."""
-    moments = cast("Moments", descriptor)
-    layout = Layout(moments, n_elements)
+    layout, parameters = arranged(descriptor, n_elements, np.float64)
     components = np.full(layout.count, -1)
     components[layout.place] = np.arange(len(layout.place))
-    return Bundle(recipe(moments, n_elements, layout, np.float64)), components
+    return parameters, components
 
 
 class _Desk:
@@ -166,9 +160,8 @@ class _Desk:
         self._free.append(room)
 
     def _new_room(self) -> Bundle:
-        parts: Recipe = self.recipe.parts
-        channels = len(parts.channels)
-        block, lanes = COUNT * channels, WIDTH // 8
+        n_elements, lanes = self.recipe.parts.elements, WIDTH // 8
+        rows, moments = sizes(self.recipe.parts, np.float64)
 
         def zeros(count: int) -> FloatArray:
             made: FloatArray = aligned(count, np.float64)
@@ -176,13 +169,13 @@ class _Desk:
 
         return Bundle(
             Space(
-                images=Bundle(images(self._n_images, self._n_atoms, parts.elements)),
-                found=Bundle(found(1, self.width, parts.elements, np.float64)),
-                values=zeros(self.width * up(rows_of(channels), 4)),
-                moments=zeros(blocks_of(parts.elements) * block),
+                images=Bundle(images(self._n_images, self._n_atoms, n_elements)),
+                found=Bundle(found(1, self.width, n_elements, np.float64)),
+                values=zeros(self.width * rows),
+                moments=zeros(moments),
                 made=zeros(up(len(self._components), lanes)),
                 tilt=zeros(3 * COUNT * self.width),
-                weights=zeros(block),
+                weights=zeros(moments),
                 pulled=zeros(3 * lanes),
                 sums=zeros(SUMS * lanes),
                 place=self._components,

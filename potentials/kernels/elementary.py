@@ -96,3 +96,20 @@ def cosine_cutoff(share: Any) -> Any:
     square = share * share
     half = _cosine(square)
     return half * half, half * _sine(square) * share * (-pi)
+
+
+#: beyond this, exp is nothing to rounding, and products of it are hardly below the smallest number
+_faintest = _constant({32: 80.0, 64: 700.0})
+
+
+@inlined
+def decay(x: Any) -> Any:
+    """exp(x) for x <= 0 (or just above) however far below; NaN stays NaN."""
+    return exponential(where_above(magnitude(x), _faintest(x), -_faintest(x), x))
+
+
+@inlined
+def closing_cutoff(square: Any) -> Any:
+    """The cosine cutoff C and dC/d(s^2) for s^2 = (distance / cutoff)^2; zero beyond one."""
+    half = where_above(square, 1.0, 0.0, _cosine(square))
+    return half * half, half * _sine(square) * (-0.5 * pi)

@@ -5,21 +5,12 @@ Torch has the same in `potentials.features`, for any descriptor.
 
 from typing import Any, NamedTuple
 
+from potentials.kernels.atoms import describe_atom, fill_atom
 from potentials.kernels.compiling import compiled, entry
-from potentials.kernels.describing import describe
 from potentials.kernels.grids import part_of
-from potentials.kernels.harmonics import COUNT
 from potentials.kernels.model import Recipe
 from potentials.kernels.neighbours import find
-from potentials.kernels.rows import (
-    Space,
-    add_group,
-    close_row,
-    open_row,
-    pull_triple,
-    radial_row,
-    tilt_harmonics,
-)
+from potentials.kernels.rows import Space
 from potentials.kernels.structure import DONE, NEIGHBOURS, place_structure, structure_of
 
 
@@ -61,15 +52,16 @@ def derive_many(recipe: Any, known: Any, start: int, stop: int, room: Any) -> An
         for i in range(n_atoms):
             if not find(i, 0, (recipe.cutoff**2, recipe.reach**2), room.images, room.found):
                 return m, NEIGHBOURS
-            describe(recipe, room.found, 0, room.values, 0, room.moments, room.made)
+            e = structure.species[i]
+            describe_atom(recipe, (e, 0), room.found, room.values, 0, room.moments, room.made)
             for place in range(len(room.place)):
                 if room.place[place] >= 0:
                     known.values[first + i, room.place[place]] = room.made[place]
-            _list_pairs(recipe, known, m, structure.species[i], room)
+            _list_pairs(recipe, known, m, e, room)
             if len(known.jacobian):
                 begin = known.begin[m] + i * size * columns
                 rows = part_of(known.jacobian, begin, size * columns)
-                _fill_rows(recipe, i, rows, columns, room)
+                fill_atom(recipe, e, i, rows, columns, room)
     return stop, DONE
 
 
@@ -86,58 +78,3 @@ def _list_pairs(recipe: Recipe, known: Known, m: Any, e: Any, room: Space) -> No
             known.bonds[place, 0], known.bonds[place, 1] = e, other
             place += 1
     known.pairs[m] = place - known.batch.first[m] * known.width
-
-
-@compiled
-def _fill_rows(recipe: Recipe, i: Any, rows: Any, columns: Any, room: Space) -> None:
-    """Derivatives of all components of one atom (D x columns,)."""
-    place = 0
-    for e in range(recipe.elements):
-        for index in range(recipe.shells):
-            radial_row(recipe, e, index, i, room, _row(rows, room.place[place], columns))
-            place += 1
-    tilt_harmonics(recipe, room)
-    width = len(recipe.channels)
-    for one in range(recipe.elements):
-        for other in range(one, recipe.elements):
-            for level in range(recipe.levels):
-                for channel in range(recipe.angular):
-                    row = _row(rows, room.place[place + channel], columns)
-                    degrees = level**2, (level + 1) ** 2
-                    open_row(row, room)
-                    _add_pair(recipe, one, other, degrees, channel, room, row)
-                    close_row(row, i, room)
-                place += width
-    for block in range(len(recipe.three_start) - 1):
-        pull_triple(recipe, block, room.moments, room.weights)
-        degrees = recipe.three_range[block, 0], recipe.three_range[block, 1]
-        for channel in range(recipe.angular):
-            row = _row(rows, room.place[place + channel], columns)
-            open_row(row, room)
-            for e in range(recipe.elements):
-                add_group(recipe, e, room.weights, degrees, channel, room, row)
-            close_row(row, i, room)
-        place += width
-
-
-@compiled
-def _row(rows: Any, index: Any, columns: Any) -> Any:
-    return part_of(rows, index * columns, columns)
-
-
-@compiled
-def _add_pair(
-    recipe: Recipe, one: Any, other: Any, degrees: Any, channel: Any, room: Space, row: Any
-) -> None:
-    """Derivative of the product of the moments of two elements: each times the other's moments."""
-    width = len(recipe.channels)
-    block = COUNT * width
-    left = part_of(room.moments, one * block, block)
-    if one == other:
-        for lm in range(degrees[0], degrees[1]):
-            room.weights[lm * width + channel] = 2.0 * left[lm * width + channel]
-        add_group(recipe, one, room.weights, degrees, channel, room, row)
-        return
-    right = part_of(room.moments, other * block, block)
-    add_group(recipe, one, right, degrees, channel, room, row)
-    add_group(recipe, other, left, degrees, channel, room, row)

@@ -1,5 +1,6 @@
 """Where the compiled code keeps the components of the `moments` descriptor."""
 
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,25 @@ from potentials.kernels.harmonics import COUNT
 
 if TYPE_CHECKING:
     from potentials.descriptors.moments import Moments
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Arrangement:
+    """The order of the components in the compiled code.
+
+    Attributes:
+        place: of every component (D,).
+        count: number of places, some of which may stay empty.
+    """
+
+    place: NDArray[Any]
+    count: int
+
+    def put(self, values: NDArray[Any], width: int, fill: float = 0.0) -> NDArray[Any]:
+        """Components on the last axis, each at its place in a row of ``width``."""
+        made = np.full((*values.shape[:-1], width), fill)
+        made[..., self.place] = values
+        return made
 
 
 class Layout:
@@ -81,9 +101,3 @@ class Layout:
         factors = np.array([joined[tuple(key)] for key in keys.tolist()])
         starts = np.searchsorted(keys[:, 0], np.arange(len(triples) + 1))
         return (keys[:, 1:] + first) * self.channels, factors, starts
-
-    def put(self, values: NDArray[Any], width: int, fill: float = 0.0) -> NDArray[Any]:
-        """Components on the last axis, each at its place in a row of ``width``."""
-        made = np.full((*values.shape[:-1], width), fill)
-        made[..., self.place] = values
-        return made

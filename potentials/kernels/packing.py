@@ -1,19 +1,21 @@
 """From an `Ensemble` to the flat arrays of `Model`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from potentials.basis import forms
 from potentials.kernels.arrays import Bundle, aligned, up
-from potentials.kernels.layout import Layout
+from potentials.kernels.layout import Arrangement, Layout
 from potentials.kernels.model import PLACE, STRIDE, TILE, Model, Recipe
 from potentials.kernels.simd import WIDTH
+from potentials.kernels.symmetry import symmetry_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from potentials.descriptors import Descriptor
     from potentials.descriptors.moments import Moments
     from potentials.ensemble import Ensemble
 
@@ -48,6 +50,21 @@ class _Store:
         return made
 
 
+def arranged(descriptor: "Descriptor", n_elements: int, dtype: Any) -> tuple[Arrangement, Bundle]:
+    """Order and parameters of a descriptor that has compiled code, in float32 or float64."""
+    from potentials.descriptors.acsf import Acsf
+
+    if isinstance(descriptor, Acsf):
+        symmetry = symmetry_recipe(descriptor, n_elements, dtype)
+        return Arrangement(np.arange(symmetry.first.shape[1]), symmetry.first.shape[1]), Bundle(
+            symmetry
+        )
+    moments = cast("Moments", descriptor)
+    layout = Layout(moments, n_elements)
+    made = recipe(moments, n_elements, layout, dtype)
+    return Arrangement(layout.place, layout.count), Bundle(made)
+
+
 def recipe(descriptor: "Moments", n_elements: int, layout: Layout, dtype: Any) -> Recipe:
     """Parameters of a descriptor, in float32 or float64."""
     from potentials.moment_tensors import OVERLAP
@@ -72,9 +89,9 @@ def recipe(descriptor: "Moments", n_elements: int, layout: Layout, dtype: Any) -
     )
 
 
-def pack(ensemble: "Ensemble", layout: Layout, dtype: Any) -> Model:
+def pack(ensemble: "Ensemble", dtype: Any) -> Model:
     """All parameters of an ensemble that the compiled code supports, in float32 or float64."""
-    descriptor: Moments = ensemble.spec.descriptor  # type: ignore[assignment]
+    layout, parameters = arranged(ensemble.spec.descriptor, len(ensemble.elements), dtype)
     columns = up(layout.count, 2 * WIDTH // np.dtype(dtype).itemsize)
 
     def row(values: "Tensor", fill: float = 0.0) -> NDArray[Any]:
@@ -83,7 +100,7 @@ def pack(ensemble: "Ensemble", layout: Layout, dtype: Any) -> Model:
     low, high = ensemble.bounds
     weights = _Weights(ensemble, layout, columns, dtype)
     return Model(
-        recipe=Bundle(recipe(descriptor, len(ensemble.elements), layout, dtype)),
+        recipe=parameters,
         descriptors=layout.count,
         columns=columns,
         mean=row(ensemble.scaling.mean),
@@ -114,7 +131,7 @@ def _flat(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
 class _Weights:
     """The layers of all networks with the linear and quadratic terms as further columns."""
 
-    def __init__(self, ensemble: "Ensemble", layout: Layout, columns: int, dtype: Any) -> None:
+    def __init__(self, ensemble: "Ensemble", layout: Arrangement, columns: int, dtype: Any) -> None:
         lanes = WIDTH // np.dtype(dtype).itemsize
         self.step, self.columns, self.layout = 2 * lanes, columns, layout
         self.n_elements, self.members = len(ensemble.elements), len(ensemble.linear)

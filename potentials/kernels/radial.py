@@ -42,11 +42,11 @@ def envelope(distance: Any, cutoff: Any) -> Any:
 
 
 @compiled
-def measure(recipe: Recipe, found: Any, start: Any, span: Any, values: Any, base: Any) -> None:
+def measure(recipe: Any, found: Any, start: Any, span: Any, values: Any, base: Any) -> None:
     """Distances and envelopes of all neighbours of an atom; vectors become unit vectors.
 
     Args:
-        recipe: parameters.
+        recipe: parameters of any descriptor.
         found: neighbours; those of this atom begin at ``start``.
         start: first of them.
         span: their number with what fills groups up.

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from potentials.kernels import symmetry
 from potentials.kernels.arrays import Bundle, aligned, up
 from potentials.kernels.calling import Evaluator
 from potentials.kernels.compiling import address_of
@@ -14,6 +15,7 @@ from potentials.kernels.neighbours import found
 from potentials.kernels.networks import Signals
 from potentials.kernels.simd import WIDTH
 from potentials.kernels.structure import IMAGES, NEIGHBOURS, Batch, Result, Room, evaluate
+from potentials.kernels.symmetry import SymmetryRecipe
 
 _NONE = np.zeros(0, dtype=np.int64)
 #: a batch of nothing, for its type
@@ -28,6 +30,14 @@ EMPTY = Bundle(
         begin=np.zeros((0, 1), dtype=np.int64),
     )
 )
+
+
+def sizes(recipe: Recipe | SymmetryRecipe, dtype: Any) -> tuple[int, int]:
+    """Numbers kept for every neighbour of an atom, and sums of an atom."""
+    if isinstance(recipe, SymmetryRecipe):
+        return up(symmetry.rows_of(recipe), 4), symmetry.room_of(recipe, dtype)
+    channels = len(recipe.channels)
+    return up(rows_of(channels), 4), blocks_of(recipe.elements) * COUNT * channels
 
 
 class Desk:
@@ -93,14 +103,14 @@ class Desk:
         return Bundle(Signals(*made))
 
     def _room(self) -> Bundle:
-        recipe: Recipe = self.model.recipe.parts
-        n_elements, channels = recipe.elements, len(recipe.channels)
-        width, moments = TILE * self.width, blocks_of(n_elements) * COUNT * channels
+        n_elements = self.model.recipe.parts.elements
+        rows, moments = sizes(self.model.recipe.parts, self.dtype)
+        width = TILE * self.width
         return Bundle(
             Room(
                 images=Bundle(images(self.n_images, self.n_atoms, n_elements)),
                 found=Bundle(found(TILE, self.width, n_elements, self.dtype)),
-                values=aligned(width * up(rows_of(channels), 4), self.dtype),
+                values=aligned(width * rows, self.dtype),
                 moments=aligned(TILE * moments, self.dtype),
                 pulled=aligned(moments, self.dtype),
                 signals=self.signals,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from potentials.kernels.blocks import store_block
 from potentials.kernels.compiling import compiled, inlined
-from potentials.kernels.grids import fill
+from potentials.kernels.grids import fill, part_of
 from potentials.kernels.harmonics import COUNT, slopes
 from potentials.kernels.model import CHANNELS, DISTANCE, ENVELOPE, INVERSE, SLOPE, Recipe
 from potentials.kernels.radial import shell
@@ -188,3 +188,58 @@ def pull_triple(recipe: Recipe, block: Any, moments: Any, made: Any) -> None:
             made[i - offset] += factor * moments[j] * moments[k]
             made[j - offset] += factor * moments[i] * moments[k]
             made[k - offset] += factor * moments[i] * moments[j]
+
+
+@compiled
+def fill_rows(recipe: Recipe, i: Any, rows: Any, columns: Any, room: Space) -> None:
+    """Derivatives of all components of one atom (D x columns,)."""
+    place = 0
+    for e in range(recipe.elements):
+        for index in range(recipe.shells):
+            radial_row(recipe, e, index, i, room, _row(rows, room.place[place], columns))
+            place += 1
+    tilt_harmonics(recipe, room)
+    width = len(recipe.channels)
+    for one in range(recipe.elements):
+        for other in range(one, recipe.elements):
+            for level in range(recipe.levels):
+                for channel in range(recipe.angular):
+                    row = _row(rows, room.place[place + channel], columns)
+                    degrees = level**2, (level + 1) ** 2
+                    open_row(row, room)
+                    _add_pair(recipe, one, other, degrees, channel, room, row)
+                    close_row(row, i, room)
+                place += width
+    for block in range(len(recipe.three_start) - 1):
+        pull_triple(recipe, block, room.moments, room.weights)
+        degrees = recipe.three_range[block, 0], recipe.three_range[block, 1]
+        for channel in range(recipe.angular):
+            row = _row(rows, room.place[place + channel], columns)
+            open_row(row, room)
+            for e in range(recipe.elements):
+                add_group(recipe, e, room.weights, degrees, channel, room, row)
+            close_row(row, i, room)
+        place += width
+
+
+@compiled
+def _row(rows: Any, index: Any, columns: Any) -> Any:
+    return part_of(rows, index * columns, columns)
+
+
+@compiled
+def _add_pair(
+    recipe: Recipe, one: Any, other: Any, degrees: Any, channel: Any, room: Space, row: Any
+) -> None:
+    """Derivative of the product of the moments of two elements: each times the other's moments."""
+    width = len(recipe.channels)
+    block = COUNT * width
+    left = part_of(room.moments, one * block, block)
+    if one == other:
+        for lm in range(degrees[0], degrees[1]):
+            room.weights[lm * width + channel] = 2.0 * left[lm * width + channel]
+        add_group(recipe, one, room.weights, degrees, channel, room, row)
+        return
+    right = part_of(room.moments, other * block, block)
+    add_group(recipe, one, right, degrees, channel, room, row)
+    add_group(recipe, other, left, degrees, channel, room, row)

@@ -8,17 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from potentials.kernels.compiling import compiled, entry, inlined
-from potentials.kernels.describing import describe
+from potentials.kernels.atoms import describe_atom, pull_atom
+from potentials.kernels.compiling import compiled, entry
 from potentials.kernels.grids import fill, part_of
-from potentials.kernels.harmonics import COUNT
 from potentials.kernels.images import place_images, place_nothing
-from potentials.kernels.model import DISTANCE, TILE, Model, Recipe
-from potentials.kernels.moments import pull_elements, pull_moments, pull_vector
+from potentials.kernels.model import TILE, Model, Recipe
 from potentials.kernels.neighbours import find
 from potentials.kernels.networks import beyond, differentiate, predict
-from potentials.kernels.radial import shell_slopes
-from potentials.kernels.simd import lanes, load, store, total
 from potentials.wall import CORE, HEIGHT
 
 #: how an evaluation can end: done, too many images or neighbours for the room, or no sense in it
@@ -181,7 +177,7 @@ def _describe(model: Model, e: Any, i: Any, slot: Any, room: Room, result: Resul
     share = len(room.moments) // TILE
     moments = part_of(room.moments, slot * share, share)
     made = part_of(room.signals.values, slot * model.columns, model.columns)
-    describe(recipe, found, slot, room.values, _base(slot, room), moments, made)
+    describe_atom(recipe, (e, slot), found, room.values, _base(slot, room), moments, made)
     for other in range(recipe.elements):
         result.nearest[e, other] = min(result.nearest[e, other], found.nearest[slot, other])
         if found.nearest[slot, other] < model.wall[e, other] ** 2:
@@ -230,71 +226,19 @@ def _forces_of_tile(model: Model, e: Any, atoms: Any, room: Room, result: Result
     """Forces and virial of the mean; forces of every member where they are wanted."""
     differentiate(model, e, -1, room.signals)
     for slot in range(len(atoms)):
-        _back(model, atoms[slot], slot, room, result.forces, result.virial)
+        _back(model, e, atoms[slot], slot, room, result.forces, result.virial)
     if result.member_forces.shape[1] == 0:
         return
     unused = room.unused
     for k in range(len(result.energy)):
         differentiate(model, e, k, room.signals)
         for slot in range(len(atoms)):
-            _back(model, atoms[slot], slot, room, result.member_forces[k], unused)
+            _back(model, e, atoms[slot], slot, room, result.member_forces[k], unused)
 
 
 @compiled
-def _back(model: Model, i: Any, slot: Any, room: Room, forces: Any, virial: Any) -> None:
+def _back(model: Model, e: Any, i: Any, slot: Any, room: Room, forces: Any, virial: Any) -> None:
     """From derivatives by the descriptors of one atom to forces [eV/Å] and virial [eV]."""
-    recipe = model.recipe
-    n_elements, width = recipe.elements, len(recipe.channels)
-    found, values, pull = room.found, room.values, room.signals.pull
-    start = found.start[slot, 0]
-    span, base = found.start[slot, n_elements] - start, _base(slot, room)
-    place = slot * model.columns
-    moments = slot * (len(room.moments) // TILE)
-    angular = place + n_elements * recipe.shells
-    pull_moments(recipe, room.moments, moments, pull, angular, room.pulled)
-    if n_elements > 1:
-        pull_elements(recipe, room.pulled, n_elements)
-    for other in range(n_elements):
-        own, radial = other * COUNT * width, place + other * recipe.shells
-        begin, stop = found.start[slot, other], found.start[slot, other + 1]
-        real = begin + found.count[slot, other]
-        for at in range(begin, stop, lanes(values)):
-            unit = load(found.x, at), load(found.y, at), load(found.z, at)
-            here = base + at - start
-            along = shell_slopes(recipe, values, here, span, pull, radial)
-            pulled = unit[0] * along, unit[1] * along, unit[2] * along
-            if at < begin + found.near[slot, other]:
-                more = pull_vector(recipe, values, here, span, unit, room.pulled, own)
-                pulled = pulled[0] + more[0], pulled[1] + more[1], pulled[2] + more[2]
-            distance = load(values, here + DISTANCE * span)
-            _add_virial(unit, pulled, distance, virial)
-            _add_forces(i, pulled, found.atom, at, min(real - at, lanes(values)), room.pull, forces)
-
-
-@inlined
-def _add_virial(unit: Any, pulled: Any, distance: Any, virial: Any) -> None:
-    """The part of one vector of neighbours."""
-    x, y, z = unit[0] * distance, unit[1] * distance, unit[2] * distance
-    virial[0] += total(x * pulled[0])
-    virial[1] += total(y * pulled[1])
-    virial[2] += total(z * pulled[2])
-    virial[3] += total(y * pulled[2])
-    virial[4] += total(x * pulled[2])
-    virial[5] += total(x * pulled[1])
-
-
-@inlined
-def _add_forces(
-    i: Any, pulled: Any, atom: Any, at: Any, count: Any, pull: Any, forces: Any
-) -> None:
-    """Action on an atom and reaction on one vector of neighbours."""
-    step = lanes(pull)
-    store(pull, 0, pulled[0])
-    store(pull, step, pulled[1])
-    store(pull, 2 * step, pulled[2])
-    forces[i, 0] += total(pulled[0])
-    forces[i, 1] += total(pulled[1])
-    forces[i, 2] += total(pulled[2])
-    for lane in range(count):
-        for axis in range(3):
-            forces[atom[at + lane], axis] -= pull[axis * step + lane]
+    share = slot * (len(room.moments) // TILE)
+    places = slot, _base(slot, room), share, slot * model.columns
+    pull_atom(model.recipe, e, i, places, room, forces, virial)

@@ -15,6 +15,7 @@ FIELDS = ("energy", "member_energy", "energy_std", "forces", "stress", "extrapol
 
 def random_ensemble(
     elements=(29, 79),
+    /,
     *,
     members=3,
     hidden=(6, 5),
@@ -39,7 +40,8 @@ def random_ensemble(
     def noise(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    settings = {"kind": "moments", "cutoff": 4.5, "radial": 5, "angular": 3} | descriptor
+    common = {"kind": "moments", "cutoff": 4.5, "radial": 5, "angular": 3}
+    settings = descriptor if "kind" in descriptor else common | descriptor
     spec = EnsembleSpec.model_validate(
         {"descriptor": settings, "members": members, "network": {"hidden": hidden or (1,)}}
     )
