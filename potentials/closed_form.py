@@ -115,12 +115,15 @@ def closed_form(spec: EnsembleSpec, data: DataSet, rng: np.random.Generator) -> 
     block, folds = selection.blocks(drawn)
     n_equations = sum(1 + len(t.forces) + 6 * (t.virial is not None) for t in data.targets)
     n_elements, n_plain = data.scaling.mean.shape
-    tried = selection.candidates(spec.linear, len(ids), n_equations, n_elements, n_plain)
+    tried = [0]
+    if spec.linear.enabled:
+        tried = selection.candidates(spec.linear, len(ids), n_equations, n_elements, n_plain)
     scaling = data.scaling.leading(tried[-1])
     rows = (row(found, scaling) for found in data.features)
     problem = equations(rows, data.targets, data.weights, block)
     # with fewer folds nothing can be judged
-    splits = fold_splits(problem, folds) if len(folds.unique()) == selection.FOLDS else []
+    judged = spec.linear.enabled and len(folds.unique()) == selection.FOLDS
+    splits = fold_splits(problem, folds) if judged else []
     choice, _ = selection.choose(splits, spec.linear, spec.loss, tried, len(ids), n_elements)
     single = problem.n_blocks == len(ids)
     # by what was drawn, not by place: a block that no label is in may get one later

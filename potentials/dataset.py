@@ -93,11 +93,13 @@ def labelled(
     energies = torch.tensor([frame.label.energy for frame in frames], dtype=torch.float64)
     fmax = torch.tensor([frame.label.fmax for frame in frames], dtype=torch.float64)
     volume = torch.tensor(volumes, dtype=torch.float64)
-    counted = label_weights((energies + pressure * volume) / size, fmax, weights)
     species = [torch.as_tensor(element_indices(frame.atoms, elements)) for frame in frames]
-    counts = torch.stack([torch.bincount(own, minlength=len(elements)) for own in species])
-    reference = reference_energies(counts.double(), energies, counted)
-    left = energies - counts.double() @ reference
+    counts = torch.stack([torch.bincount(own, minlength=len(elements)) for own in species]).double()
+    # of several compositions, each is weighed by how low it lies for what it is made of
+    level = energies - counts @ reference_energies(counts, energies, torch.ones_like(energies))
+    counted = label_weights((level + pressure * volume) / size, fmax, weights)
+    reference = reference_energies(counts, energies, counted)
+    left = energies - counts @ reference
     targets = [
         _targets(frame, volume, energy)
         for frame, volume, energy in zip(frames, volumes, left, strict=True)

@@ -76,17 +76,17 @@ class NetworkSpec(Settings):
     )
     epochs: int = Field(200, ge=1, description="Largest number of passes over the labels.")
     steps: int = Field(
-        6000, ge=1, description="Largest number of optimiser steps, whatever the number of epochs."
+        15000, ge=1, description="Largest number of optimiser steps, whatever the number of epochs."
     )
-    patience: int = Field(40, ge=1, description="Stop after this many epochs without a gain.")
+    patience: int = Field(60, ge=1, description="Stop after this many epochs without a gain.")
     learning_rate: float = Field(0.01, gt=0, description="Learning rate at the start.")
     learning_rate_end: float = Field(0.0003, gt=0, description="Learning rate at the last step.")
     weight_penalty: float = Field(1e-5, ge=0, description="Factor of the sum of squared weights.")
     focal_gamma: float = Field(
-        0.5,
+        0.0,
         ge=0,
         description="Exponent of the focal weight of labels when networks are trained again; 0 "
-        "switches it off.",
+        "switches it off, which no exponent was better than (docs/potentials.md).",
     )
     gdf: bool = Field(
         default=False, description="Weigh forces on atoms in rare surroundings up (GDF)."

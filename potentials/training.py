@@ -25,6 +25,9 @@ from potentials.wall import no_wall, wall_of
 
 __all__ = ["DataError", "fit", "training_errors"]
 
+#: learning rate of a retraining, as a share of that of a training
+AGAIN = 0.1
+
 
 def fit(
     spec: EnsembleSpec,
@@ -139,13 +142,21 @@ def _networks(
     )
     earlier = _earlier(spec, warm)
     start = _start(spec, data, residual, rng, earlier).to(device, dtype)
-    # nothing is new to networks that begin: focal weights are for a retraining
-    gamma = settings.focal_gamma if earlier is not None else 0.0
-    used = settings.model_copy(update={"focal_gamma": gamma})
+    used = _beginning(settings) if earlier is None else _again(settings)
     trained = train_networks(Training(used, problem, start, rng), hooks)
     if not trained.gained:
         return None
     return residual.whitening.folded(trained.networks.to("cpu", torch.float64))
+
+
+def _beginning(settings: NetworkSpec) -> NetworkSpec:
+    """Nothing is new to networks that begin: focal weights are for a retraining."""
+    return settings.model_copy(update={"focal_gamma": 0.0})
+
+
+def _again(settings: NetworkSpec) -> NetworkSpec:
+    """At the full rate the first steps of a retraining would undo what networks have learned."""
+    return settings.model_copy(update={"learning_rate": AGAIN * settings.learning_rate})
 
 
 def _earlier(spec: EnsembleSpec, warm: Ensemble | None) -> Networks | None:

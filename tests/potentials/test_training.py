@@ -356,8 +356,8 @@ def test_held_out_labels_do_not_reach_the_linear_term_either(frames, asked):
 
 def test_a_warm_fit_hands_its_networks_on_if_they_have_the_shape(frames, asked):
     """All layers but the first are the same: that one takes other inputs."""
-    few = {"min_labels": 8}
-    made = fit(quick_spec(), frames, rng())
+    few = {"min_labels": 8, "focal_gamma": 0.5}
+    made = fit(quick_spec(network=few), frames, rng())
     warm = replace(made, spec=quick_spec(network={"hidden": (3,), **few}))
     fit(warm.spec, frames, rng(), warm=warm)
     fit(quick_spec(network={"hidden": (4,), **few}), frames, rng(), warm=warm)
@@ -371,6 +371,8 @@ def test_a_warm_fit_hands_its_networks_on_if_they_have_the_shape(frames, asked):
     assert handed == [False, True, False, False]
     # focal weights are for what is new, and to new networks all is
     assert [call.settings.focal_gamma for call in asked] == [0.0, 0.5, 0.0, 0.0]
+    rates = [call.settings.learning_rate for call in asked]
+    assert rates[1] < 0.5 * rates[0] == 0.5 * rates[2] == 0.5 * rates[3]
 
 
 def test_few_labels_get_no_networks(frames):
