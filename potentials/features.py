@@ -7,6 +7,7 @@ differentiates through the descriptor.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import torch
@@ -97,7 +98,13 @@ def stored_bytes(sizes: Sequence[int], n_components: int) -> int:
 
 
 def memory_limit() -> int:
-    """What Jacobians may take: a third of the memory that is free now [bytes]."""
+    """What Jacobians may take: a third of the memory that is available now [bytes]."""
+    table = Path("/proc/meminfo")
+    if table.is_file():
+        # what is free plus what caches would give back
+        for line in table.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1]) // 3
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // 3
 
 

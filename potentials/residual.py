@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from potentials.basis import contract
-from potentials.features import Features, FeatureSet
+from potentials.features import Features, FeatureSet, memory_limit
 from potentials.linear import Targets
 from potentials.network import Networks
 from potentials.scaling import Scaling
@@ -168,9 +168,15 @@ class Residual:
             for own in groups.values()
             for start in range(0, len(own), size or len(own))
         ]
-        if self._found.kept:
+        if self._found.kept or self._bytes(dtype) <= memory_limit():
             return [self.block(own).to(dtype, device) for own in split]
         return [_Lazy(self, torch.tensor(own), dtype, device) for own in split]
+
+    def _bytes(self, dtype: torch.dtype) -> int:
+        """Memory of the Jacobians of all blocks, which hold the forces on some atoms only."""
+        sizes = [len(target.forces) // 3 for target in self._targets]
+        columns = sum(n * (3 * min(n, MOST_FORCES) + 6) for n in sizes)
+        return columns * self.size * torch.empty((), dtype=dtype).element_size()
 
     def block(self, own: Sequence[int]) -> Block:
         """Structures of equal size and stress knowledge as a block."""

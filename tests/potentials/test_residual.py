@@ -9,7 +9,7 @@ import torch
 from potentials.features import FeatureSet
 from potentials.linear import Targets
 from potentials.network import Networks
-from potentials.residual import WHITE, Residual, Whitening
+from potentials.residual import WHITE, Block, Residual, Whitening
 from potentials.spec import LossWeights
 from potentials.structures import Frame
 from tests.crystals import emt_frames
@@ -114,11 +114,16 @@ def test_rarity_weighs_the_squares_of_each_atoms_forces(linear, seen):
         assert abs(float(found[index]) / expected - 1.0) < 1e-6
 
 
-def test_kept_or_made_again_the_parts_are_the_same(deep, seen):
+@pytest.mark.parametrize("blocks_fit", [True, False])
+def test_kept_or_made_again_the_parts_are_the_same(deep, seen, blocks_fit, monkeypatch):
+    """Blocks in single precision with fewer forces may fit where the whole Jacobians do not."""
+    monkeypatch.setattr("potentials.residual.memory_limit", lambda: 2**40 if blocks_fit else 0)
     kept, made = (residual_of(deep, seen, kept=kept) for kept in (True, False))
     assert torch.equal(kept.whitening.forward, made.whitening.forward)
     networks = kept.whitening.unfolded(deep.networks)
     for size in (None, 2):
+        parts = made.parts(size, torch.float64, CPU)
+        assert all(isinstance(part, Block) is blocks_fit for part in parts)
         one, other = (losses_of(problem, networks, size) for problem in (kept, made))
         assert torch.allclose(one, other, rtol=ROUNDING)
 

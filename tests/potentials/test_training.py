@@ -200,7 +200,8 @@ def test_progress_is_told_stage_by_stage(frames):
 def test_jacobians_that_do_not_fit_are_made_again_and_change_nothing(frames, network, monkeypatch):
     spec = quick_spec(network={"min_labels": 8, **network}, linear={"components": 4})
     kept = fit(spec, frames, rng())
-    monkeypatch.setattr("potentials.features.memory_limit", lambda: 0)
+    for module in ("features", "residual"):
+        monkeypatch.setattr(f"potentials.{module}.memory_limit", lambda: 0)
     made = fit(spec, frames, rng())
     assert (kept.facts["jacobians"], made.facts["jacobians"]) == ("kept", "on the fly")
     assert kept.facts["components"] == made.facts["components"]
