@@ -200,15 +200,14 @@ def networks_of(ensemble: "Ensemble", format_name: str) -> list[list[ElementNetw
     Raises:
         FormatError: the ensemble has parts that formats of other codes cannot hold.
     """
-    wrong = _not_exportable(ensemble)
     networks = ensemble.networks
-    if wrong or networks is None:
+    if (wrong := _not_exportable(ensemble)) or networks is None:
         raise FormatError(
-            f"{format_name} cannot hold this ensemble: {wrong}; train one with the descriptor "
-            "{kind: acsf}, networks only, no linear term and no wall"
+            f"{format_name} cannot hold this ensemble: {wrong or 'it has no networks'}; train one "
+            "with descriptor: {kind: acsf}, linear: {enabled: false} and wall: false"
         )
     names = [*networks.activations, "linear"]
-    components = ensemble.spec.descriptor.components(len(ensemble.elements))  # type: ignore[attr-defined]
+    components = symmetry_functions_of(ensemble).components(len(ensemble.elements))
     made = []
     for k in range(ensemble.spec.members):
         own = []
@@ -234,12 +233,24 @@ def networks_of(ensemble: "Ensemble", format_name: str) -> list[list[ElementNetw
     return made
 
 
+def symmetry_functions_of(ensemble: "Ensemble") -> "Acsf":
+    """The descriptor of an ensemble that other codes know.
+
+    Raises:
+        FormatError: it is another kind.
+    """
+    from potentials.descriptors.acsf import Acsf
+
+    descriptor = ensemble.spec.descriptor
+    if not isinstance(descriptor, Acsf):
+        raise FormatError(f"its descriptor is {descriptor.kind!r}, expected 'acsf'")
+    return descriptor
+
+
 def _not_exportable(ensemble: "Ensemble") -> str:
     """Why other codes cannot evaluate an ensemble, or an empty string."""
     if ensemble.spec.descriptor.kind != "acsf":
         return f"its descriptor is {ensemble.spec.descriptor.kind!r}, expected 'acsf'"
-    if ensemble.networks is None:
-        return "it has no networks"
     if bool((ensemble.linear != 0).any()):
         return "its linear term is not zero"
     if bool((ensemble.wall.start != 0).any()):

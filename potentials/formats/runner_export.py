@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potentials.formats.assembly import ElementNetwork, networks_of
+from potentials.formats.assembly import ElementNetwork, networks_of, symmetry_functions_of
 from potentials.formats.lines import FormatError, row
 from potentials.formats.runner_functions import ENVELOPES, Entry, entries_of
 from potentials.formats.runner_settings import ACTIVATIONS
@@ -36,7 +36,7 @@ def write_potential(
     scale = units_named(units)
     names = _letters(ensemble)
     order = sorted(range(len(ensemble.elements)), key=lambda e: ensemble.elements[e])
-    entries = entries_of(ensemble.spec.descriptor, ensemble.elements)  # type: ignore[arg-type]
+    entries = entries_of(symmetry_functions_of(ensemble), ensemble.elements)
     folders = [Path(path)]
     if len(members) > 1:
         width = len(str(len(members)))
@@ -77,13 +77,13 @@ def _input_nn(
 
     symbols = [chemical_symbols[z] for z in ensemble.elements]
     widths = [str(len(layer.bias)) for layer in networks[0].layers[:-1]]
-    descriptor = ensemble.spec.descriptor
-    number = {name: key for key, name in ENVELOPES.items()}[descriptor.envelope]  # type: ignore[attr-defined]
+    descriptor = symmetry_functions_of(ensemble)
+    number = {name: key for key, name in ENVELOPES.items()}[descriptor.envelope]
     lines = [
         f"number_of_elements {len(symbols)}",
         f"elements {' '.join(symbols[e] for e in order)}",
         *(f"atom_energy {symbols[e]} {networks[e].reference / units.energy!r}" for e in order),
-        f"cutoff_type {number} {descriptor.inner!r}",  # type: ignore[attr-defined]
+        f"cutoff_type {number} {descriptor.inner!r}",
         "scale_symmetry_functions_sigma",
         "scale_min_short 0.0",
         "scale_max_short 1.0",
@@ -102,7 +102,7 @@ def _scaling_rows(
     networks: Sequence[ElementNetwork],
 ) -> list[str]:
     """Lines of ``scaling.data``; RuNNer sums over j < k."""
-    ordered = ensemble.spec.descriptor.summation == "ordered"  # type: ignore[attr-defined]
+    ordered = symmetry_functions_of(ensemble).summation == "ordered"
     rows = []
     for index, e in enumerate(order, 1):
         own = networks[e]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potentials.formats.assembly import ElementNetwork, Layer, ensemble_of
+from potentials.formats.assembly import UNKNOWN_RANGE, ElementNetwork, Layer, ensemble_of
 from potentials.formats.frames import UNKNOWN_ENGINE
 from potentials.formats.lines import FormatError, content
 from potentials.formats.runner_functions import descriptor_of
@@ -88,8 +88,8 @@ def _networks(folder: Path, settings: Settings) -> list[ElementNetwork]:
                 layers=tuple(layers),
                 mean=mean,
                 spread=spread,
-                low=np.clip((low - mean) / spread, -1e30, 1e30),
-                high=np.clip((high - mean) / spread, -1e30, 1e30),
+                low=np.clip((low - mean) / spread, -UNKNOWN_RANGE, UNKNOWN_RANGE),
+                high=np.clip((high - mean) / spread, -UNKNOWN_RANGE, UNKNOWN_RANGE),
                 reference=settings.reference[z],
             )
         )

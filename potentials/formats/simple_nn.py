@@ -29,6 +29,7 @@ from potentials.formats.assembly import (
     Layer,
     ensemble_of,
     networks_of,
+    symmetry_functions_of,
 )
 from potentials.formats.frames import UNKNOWN_ENGINE
 from potentials.formats.lines import FormatError, Line, Reader, atomic_number, content, row
@@ -213,18 +214,15 @@ def write_potential(path: Path | str, ensemble: "Ensemble") -> list[Path]:
 
 def _exportable(ensemble: "Ensemble") -> tuple[tuple["Component", ...], ...]:
     """The descriptor's components, where SIMPLE-NN knows them."""
-    from potentials.descriptors.acsf import Acsf
-
-    descriptor, networks = ensemble.spec.descriptor, ensemble.networks
-    if not isinstance(descriptor, Acsf) or networks is None:
-        raise FormatError("SIMPLE-NN's format holds networks on symmetry functions only")
+    descriptor, networks = symmetry_functions_of(ensemble), ensemble.networks
+    names = () if networks is None else networks.activations
     wrong = ""
     if descriptor.envelope != "cos" or descriptor.inner:
         wrong = f"cutoff function {descriptor.envelope!r} with inner {descriptor.inner}"
     components = descriptor.components(len(ensemble.elements))
     if any(isinstance(f, Angular) and f.shift for own in components for f, _ in own):
         wrong = "angular functions with a shift"
-    for name in networks.activations:
+    for name in names:
         if name not in ACTIVATIONS:
             wrong = f"activation {name!r}"
     if wrong:
@@ -243,19 +241,14 @@ def _potential_lines(
     ensemble: "Ensemble",
 ) -> list[str]:
     """All lines of one element; SIMPLE-NN sums over j < k, and has no energies of atoms."""
-    descriptor = ensemble.spec.descriptor
-    ordered = descriptor.summation == "ordered"  # type: ignore[attr-defined]
+    descriptor = symmetry_functions_of(ensemble)
+    ordered = descriptor.summation == "ordered"
     half = np.array([0.5 if ordered and isinstance(f, Angular) else 1.0 for f, _ in parts])
     lines = [f"POT {symbol} {descriptor.cutoff!r}", f"SYM {len(parts)}"]
     for function, partners in parts:
         names = " ".join(symbols[index] for index in partners)
-        number = {"radial": 2, "narrow": 4, "wide": 5}[function.kind]
-        radius = function.cutoff or descriptor.cutoff
-        if isinstance(function, Radial):
-            middle = f"{function.eta!r} {function.shift!r} 0.0"
-        else:
-            middle = f"{function.eta!r} {function.zeta!r} {function.lam!r}"
-        lines.append(f"{number} {radius!r} {middle} {names}")
+        number, radius, numbers = _numbers(function, descriptor)
+        lines.append(f"{number} {radius!r} {numbers} {names}")
     lines += [f"scale1 {row(network.mean * half)}", f"scale2 {row(network.spread * half)}"]
     widths = [len(layer.bias) for layer in network.layers]
     lines.append(f"NET {len(widths) - 1} {' '.join(map(str, widths))}")
@@ -266,6 +259,15 @@ def _potential_lines(
         for unit, value in enumerate(bias):
             lines += [f"w{unit} {row(layer.weight[:, unit])}", f"b{unit} {float(value)!r}"]
     return lines
+
+
+def _numbers(function: Radial | Angular, descriptor: "Acsf") -> tuple[int, float, str]:
+    """Type, cutoff and the three parameters of a function, in SIMPLE-NN's order."""
+    radius = function.cutoff or descriptor.cutoff
+    if isinstance(function, Radial):
+        return 2, radius, f"{function.eta!r} {function.shift!r} 0.0"
+    number = {"narrow": 4, "wide": 5}[function.kind]
+    return number, radius, f"{function.eta!r} {function.zeta!r} {function.lam!r}"
 
 
 def read_params(paths: Mapping[str, Path | str]) -> "Acsf":
@@ -308,12 +310,8 @@ def write_params(folder: Path | str, descriptor: "Acsf", symbols: Sequence[str])
         lines = []
         for function, partners in parts:
             places = [index + 1 for index in partners] + [0]
-            number = {"radial": 2, "narrow": 4, "wide": 5}[function.kind]
-            start = f"{number} {places[0]} {places[1]} {function.cutoff or descriptor.cutoff!r}"
-            if isinstance(function, Radial):
-                lines.append(f"{start} {function.eta!r} {function.shift!r} 0.0")
-            else:
-                lines.append(f"{start} {function.eta!r} {function.zeta!r} {function.lam!r}")
+            number, radius, numbers = _numbers(function, descriptor)
+            lines.append(f"{number} {places[0]} {places[1]} {radius!r} {numbers}")
         paths.append(Path(folder) / f"params_{symbol}")
         paths[-1].write_text("\n".join([*lines, ""]), encoding="utf-8")
     return paths

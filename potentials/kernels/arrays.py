@@ -31,7 +31,7 @@ from potentials.kernels.simd import WIDTH
 _WORD = ir.IntType(64)
 
 
-class BundleType(types.Type):  # type: ignore[misc]
+class BundleType(types.Type):
     """Numba's type of a bundle: its name, and name and type of every part."""
 
     def __init__(self, label: str, parts: tuple[tuple[str, Any], ...]) -> None:
@@ -51,7 +51,7 @@ class BundleType(types.Type):  # type: ignore[misc]
 
 
 @register_model(BundleType)
-class _BundleModel(models.PrimitiveModel):  # type: ignore[misc]
+class _BundleModel(models.PrimitiveModel):
     def __init__(self, manager: Any, frontend: Any) -> None:
         super().__init__(manager, frontend, _WORD.as_pointer())
 
@@ -137,7 +137,7 @@ def up(count: int, multiple: int) -> int:
 
 
 @infer_getattr
-class _Parts(AttributeTemplate):  # type: ignore[misc]
+class _Parts(AttributeTemplate):
     key = BundleType
 
     def generic_resolve(self, kind: Any, name: str) -> Any:

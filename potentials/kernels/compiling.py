@@ -33,7 +33,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """Numba's store of machine code on disk, which also says what takes so long."""
 
     def __init__(self, function: Callable[..., Any]) -> None:

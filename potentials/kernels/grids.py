@@ -21,7 +21,7 @@ from numba.extending import lower_builtin, lower_getattr, register_model
 from potentials.kernels.compiling import compiled, emitted, typed
 
 
-class Grid(types.Type):  # type: ignore[misc]
+class Grid(types.Type):
     """Numba's type of a contiguous array that someone else owns."""
 
     def __init__(self, dtype: Any, ndim: int) -> None:
@@ -31,7 +31,7 @@ class Grid(types.Type):  # type: ignore[misc]
 
 
 @register_model(Grid)
-class _GridModel(models.StructModel):  # type: ignore[misc]
+class _GridModel(models.StructModel):
     def __init__(self, manager: Any, frontend: Any) -> None:
         members = [("data", types.CPointer(frontend.dtype))]
         members += [(f"n{axis}", types.intp) for axis in range(frontend.ndim)]
@@ -79,7 +79,7 @@ def _unpacked(builder: Any, kind: Any, value: Any) -> list[Any]:
 
 
 @infer_global(operator.getitem)
-class _Read(AbstractTemplate):  # type: ignore[misc]
+class _Read(AbstractTemplate):
     def generic(self, arguments: Any, keywords: Any) -> Any:
         grid, index = arguments
         count = _places(index)
@@ -106,7 +106,7 @@ def _read(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
 
 
 @infer_global(operator.setitem)
-class _Write(AbstractTemplate):  # type: ignore[misc]
+class _Write(AbstractTemplate):
     def generic(self, arguments: Any, keywords: Any) -> Any:
         grid, index, _ = arguments
         if not isinstance(grid, Grid) or _places(index) != grid.ndim:
@@ -124,7 +124,7 @@ def _write(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
 
 
 @infer_getattr
-class _Sizes(AttributeTemplate):  # type: ignore[misc]
+class _Sizes(AttributeTemplate):
     key = Grid
 
     def resolve_shape(self, kind: Any) -> Any:
@@ -138,7 +138,7 @@ def _shape(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 @infer_global(len)
-class _Length(AbstractTemplate):  # type: ignore[misc]
+class _Length(AbstractTemplate):
     def generic(self, arguments: Any, keywords: Any) -> Any:
         (grid,) = arguments
         return signature(types.intp, grid) if isinstance(grid, Grid) else None

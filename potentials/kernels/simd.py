@@ -26,7 +26,7 @@ WIDTH = 64
 FUSED = ("contract",)
 
 
-class Vec(types.Type):  # type: ignore[misc]
+class Vec(types.Type):
     """Numba's type of a vector of ``lanes`` numbers of type ``dtype``."""
 
     def __init__(self, dtype: Any, lanes: int) -> None:
@@ -36,7 +36,7 @@ class Vec(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vec)
-class _VecModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VecModel(models.PrimitiveModel):
     def __init__(self, manager: Any, frontend: Any) -> None:
         number = manager.lookup(frontend.dtype).get_value_type()
         super().__init__(manager, frontend, ir.VectorType(number, frontend.lanes))
