@@ -1,5 +1,6 @@
 """What molecular dynamics on an ensemble shows: energies, how far to trust them, distances."""
 
+import argparse
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,36 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+
+def options(description: str, *, dynamics: str, trajectory: str) -> argparse.ArgumentParser:
+    """What every script of molecular dynamics can be told.
+
+    Args:
+        description: of the script.
+        dynamics: default ensemble, "nve" or "nvt".
+        trajectory: default file of the structures.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    add = parser.add_argument
+    add("ensemble", help="folder of a trained ensemble, e.g. RUN/models/latest")
+    add("structure", help="any file that ASE reads: CIF, POSCAR, extxyz, ...")
+    add("--dynamics", choices=("nve", "nvt"), default=dynamics, help="nvt: Langevin")
+    add("--temperature", type=float, default=300.0, help="[K]")
+    add("--friction-per-ps", type=float, default=10.0, help="of nvt [1/ps]")
+    add("--timestep-fs", type=float, default=1.0, help="[fs]")
+    add("--steps", type=int, default=1000)
+    add("--every", type=int, default=10, help="steps between saved structures")
+    add("--repeat", type=int, nargs="+", default=[1], help="cells: one number or 3")
+    add("--trajectory", default=trajectory, help="where the structures go")
+    add("--alarm-mev", type=float, default=20.0, help="spread to warn of [meV/atom]")
+    add("--seed", type=int, default=0)
+    return parser
+
+
+def repeated(atoms: Atoms, cells: list[int]) -> Atoms:
+    """The structure so many times along every axis; one number goes for all three."""
+    return atoms.repeat(cells * 3 if len(cells) == 1 else cells)
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,9 +169,8 @@ def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks
     if not spec.linear.enabled:
         return Joined(no_linear(spec, data), networks, closed.choice)
     alone = closed.choice
-    without = Joined(closed.solved([closed.problem], closed.times, alone), None, alone)
     if networks is None:
-        return without
+        return _without(closed)
     n_elements = len(data.scaling.mean)
     left = _left(data, networks)
     problems = with_targets(closed.problem, closed.rows(data), left)
@@ -191,8 +190,14 @@ def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks
         n_elements,
     )
     if errors is None or not selection.merit(errors, others, spec.loss):
-        return without
+        return _without(closed)
     return Joined(closed.solved(problems, closed.times, choice), networks, choice)
+
+
+def _without(closed: Closed) -> Joined:
+    """The linear term by itself."""
+    term = closed.solved([closed.problem], closed.times, closed.choice)
+    return Joined(term, None, closed.choice)
 
 
 def _left(data: DataSet, networks: Networks) -> list[list[Targets]]:

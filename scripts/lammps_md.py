@@ -22,7 +22,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from rich.console import Console
 from rich.progress import track
 
-from calculators.dynamics import Moment, Trace
+from calculators.dynamics import Moment, Trace, options, repeated
 from calculators.ensemble import EnsembleCalculator
 
 INSTALL = (
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(
             "lammps_md: expected a structure periodic in 3 directions; scripts/md.py takes any"
         )
-    atoms = atoms.repeat(given.repeat * 3 if len(given.repeat) == 1 else given.repeat)
+    atoms = repeated(atoms, given.repeat)
     session = Session(atoms, EnsembleCalculator.load(given.ensemble), given.log)
     session.command(f"velocity all create {given.temperature} {given.seed + 1} mom yes rot no")
     session.command("fix move all nve")
@@ -68,22 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("ensemble", help="folder of a trained ensemble, e.g. RUN/models/latest")
-    parser.add_argument("structure", help="any file that ASE reads: CIF, POSCAR, extxyz, ...")
-    parser.add_argument("--dynamics", choices=("nve", "nvt"), default="nve", help="nvt: Langevin")
-    parser.add_argument("--temperature", type=float, default=300.0, help="[K]")
-    parser.add_argument("--friction-per-ps", type=float, default=10.0, help="of nvt [1/ps]")
-    parser.add_argument("--timestep-fs", type=float, default=1.0, help="[fs]")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--every", type=int, default=10, help="steps between saved structures")
-    parser.add_argument("--repeat", type=int, nargs="+", default=[1], help="cells: one number or 3")
-    parser.add_argument("--trajectory", default="lammps.extxyz", help="where the structures go")
-    parser.add_argument("--log", default="none", help="LAMMPS's own log file")
-    parser.add_argument(
-        "--alarm-mev", type=float, default=20.0, help="spread to warn of [meV/atom]"
+    parser = options(
+        __doc__.splitlines()[0] if __doc__ else "", dynamics="nve", trajectory="lammps.extxyz"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", default="none", help="LAMMPS's own log file")
     return parser
 
 

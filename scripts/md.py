@@ -20,7 +20,7 @@ from rich.progress import track
 
 from aga.report import drawing
 from aga.report.files import published
-from calculators.dynamics import Moment, PairDistribution, Trace
+from calculators.dynamics import Moment, PairDistribution, Trace, options, repeated
 from calculators.ensemble import EnsembleCalculator
 
 #: the first part of a run does not count for the distances: it still remembers the start
@@ -59,17 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("ensemble", help="folder of a trained ensemble, e.g. RUN/models/latest")
-    parser.add_argument("structure", help="any file that ASE reads: CIF, POSCAR, extxyz, ...")
-    parser.add_argument("--dynamics", choices=("nve", "nvt"), default="nvt", help="nvt: Langevin")
-    parser.add_argument("--temperature", type=float, default=300.0, help="[K]")
-    parser.add_argument("--friction-per-ps", type=float, default=10.0, help="of nvt [1/ps]")
-    parser.add_argument("--timestep-fs", type=float, default=1.0, help="[fs]")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--every", type=int, default=10, help="steps between saved structures")
-    parser.add_argument("--repeat", type=int, nargs="+", default=[1], help="cells: one number or 3")
-    parser.add_argument("--trajectory", default="md.extxyz", help="where the structures go")
+    parser = options(
+        __doc__.splitlines()[0] if __doc__ else "", dynamics="nvt", trajectory="md.extxyz"
+    )
     parser.add_argument("--rdf", help="draw the radial distribution function into this .png")
     parser.add_argument(
         "--rdf-radius",
@@ -77,17 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         default=8.0,
         help="its largest distance [Å]; beyond half a cell atoms meet images of themselves",
     )
-    parser.add_argument(
-        "--alarm-mev", type=float, default=20.0, help="spread to warn of [meV/atom]"
-    )
-    parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 def start(given: argparse.Namespace, rng: np.random.Generator) -> Atoms:
     """The structure with a calculator and velocities of the temperature."""
-    atoms = read(given.structure)
-    atoms = atoms.repeat(given.repeat * 3 if len(given.repeat) == 1 else given.repeat)
+    atoms = repeated(read(given.structure), given.repeat)
     atoms.calc = EnsembleCalculator.load(given.ensemble)
     atoms.set_momenta(momenta(atoms.get_masses(), given.temperature, rng))
     return atoms

@@ -21,18 +21,36 @@ CUTOFF = 4.0
 ELEMENTS = (29, 47, 79)
 #: elements of the three atoms of an environment
 SPECIES = torch.tensor([0, 1, 0])
-KINDS = sorted(kinds())
-SMOOTH = [kind for kind in KINDS if kinds()[kind].continuous]
-MIRRORED = [kind for kind in KINDS if kinds()[kind].mirror]
+#: kinds with other settings than their defaults, by name
+VARIANTS = {
+    "moments, small": {"radial": 4, "angular": 2, "degree": 2, "triples": ((1, 1, 2), (1, 2, 3))},
+    "moments, plain": {
+        "radial": 3,
+        "angular": 1,
+        "degree": 6,
+        "triples": (),
+        "angular_range": 1.0,
+    },
+}
+CLASSES = {name: kinds()[name.partition(",")[0]] for name in [*kinds(), *VARIANTS]}
+KINDS = sorted(CLASSES)
+SMOOTH = [kind for kind in KINDS if CLASSES[kind].continuous]
+MIRRORED = [kind for kind in KINDS if CLASSES[kind].mirror]
 #: two distances of one atom closer than this may exchange their order [Å]
 SWAP = 1e-3
 #: float32 against float64, relative to the largest component
 SINGLE = 1e-4
 
 
+def bare(kind, **settings):
+    """A kind with default settings, or a variant of one."""
+    named = {"kind": kind.partition(",")[0], "cutoff": CUTOFF}
+    return build(named | VARIANTS.get(kind, {}) | settings)
+
+
 def made(kind, n_elements=2, **settings):
-    """A kind with default settings, and with parameters where it has some."""
-    descriptor = build({"kind": kind, "cutoff": CUTOFF} | settings)
+    """The same, with parameters where it has some."""
+    descriptor = bare(kind, **settings)
     return descriptor.bound(descriptor.learned(n_elements, torch.Generator().manual_seed(0)))
 
 
@@ -53,7 +71,7 @@ def environment(seed, count=8, n_elements=2):
 
 def settled(kind, vectors, first):
     """Whether no order of distances is in doubt, which a kind that is not continuous goes by."""
-    if kinds()[kind].continuous:
+    if CLASSES[kind].continuous:
         return True
     lengths = torch.linalg.vector_norm(vectors, dim=1)
     gaps = [torch.diff(lengths[first == atom].sort().values) for atom in first.unique()]
@@ -101,18 +119,18 @@ def test_size_is_what_values_give(kind, n_elements):
 
 
 def test_settings_survive_the_way_to_json_and_back(kind):
-    given_cutoff = build({"kind": kind, "cutoff": 3.25})
+    given_cutoff = bare(kind, cutoff=3.25)
     assert given_cutoff.cutoff == 3.25
     again = build(given_cutoff.model_dump(mode="json"))
     assert again == given_cutoff
-    assert again != build({"kind": kind, "cutoff": 3.5})
+    assert again != bare(kind, cutoff=3.5)
 
 
 def test_unknown_settings_are_refused(kind):
     with pytest.raises(ValidationError, match=r"cutof\n.*Extra inputs"):
-        build({"kind": kind, "cutof": 5.0})
+        bare(kind, cutof=5.0)
     with pytest.raises(ValidationError, match="greater than 0"):
-        build({"kind": kind, "cutoff": 0.0})
+        bare(kind, cutoff=0.0)
 
 
 def test_settings_do_not_load_torch():
@@ -128,7 +146,7 @@ def test_settings_do_not_load_torch():
 @given(atoms=crystals(max_size=3), turn=rotations(), choice=unimodular(), data=st.data())
 def test_what_moves_or_renames_a_crystal_changes_nothing(kind, atoms, turn, choice, data):
     """Rotation, translation, order of atoms, choice of cell vectors."""
-    if not kinds()[kind].continuous:
+    if not CLASSES[kind].continuous:
         atoms = wide_crystal(data.draw(st.integers(0, 10**6)))
     assume(unambiguous(kind, atoms))
     order = list(data.draw(st.permutations(range(len(atoms)))))
@@ -302,7 +320,7 @@ def test_perfect_crystals_have_finite_derivatives(kind, structure):
 
 
 def test_parameters_come_from_the_generator_alone(kind):
-    descriptor = build({"kind": kind, "cutoff": CUTOFF})
+    descriptor = bare(kind)
     one, again, other = (
         descriptor.learned(2, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     )
@@ -314,7 +332,7 @@ def test_parameters_come_from_the_generator_alone(kind):
 
 
 def test_every_parameter_matters_and_none_is_changed(kind):
-    descriptor = build({"kind": kind, "cutoff": CUTOFF})
+    descriptor = bare(kind)
     learned = descriptor.learned(1, torch.Generator().manual_seed(0))
     kept = {name: tensor.clone() for name, tensor in learned.items()}
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in learned.items()}
@@ -328,12 +346,12 @@ def test_every_parameter_matters_and_none_is_changed(kind):
 
 
 def test_parameters_of_another_descriptor_are_refused(kind):
-    with pytest.raises(ValueError, match=f"descriptor {kind} .*belong|descriptor {kind}: .*saved"):
+    with pytest.raises(ValueError, match=f"descriptor {bare(kind).kind}( .*belong|: .*saved)"):
         made(kind).bound({"else": torch.zeros(1)})
 
 
 def test_binding_leaves_the_settings_alone(kind):
-    descriptor = build({"kind": kind, "cutoff": CUTOFF})
+    descriptor = bare(kind)
     before = descriptor.model_dump(mode="json")
     bound = made(kind)
     assert bound.model_dump(mode="json") == before
