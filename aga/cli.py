@@ -6,6 +6,7 @@ and refusals come at once.
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -270,10 +271,19 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
+def _tell_of_compilation() -> None:
+    """The first use on a machine compiles for some seconds: say so on standard error."""
+    logger = logging.getLogger("potentials.kernels")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: user errors become lines on standard error and exit code 2."""
     # spglib tells the terminal of every tolerance that does not work out; we try the next one
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
+    _tell_of_compilation()
     try:
         app(arguments)
     except ConfigError as error:

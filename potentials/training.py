@@ -60,9 +60,12 @@ def fit(
     """
     began = time.perf_counter()
     check(frames)
-    warm = warm if warm is not None and warm.spec.descriptor == spec.descriptor else None
+    warm = warm if warm is not None and spec.descriptor.accepts(warm.spec.descriptor) else None
     elements = elements_of(frames, unlabelled, warm)
     warm = warm if warm is not None and warm.elements == elements else None
+    seen = [frame.atoms for frame in frames]
+    descriptor = spec.descriptor.suited(seen) if warm is None else warm.spec.descriptor
+    spec = spec.model_copy(update={"descriptor": descriptor})
     given = labelled(frames, elements, spec.labels, pressure)
     learned = learn(spec, given, rng, warm, hooks)
     hooks.tell(Progress("descriptors", 0, len(frames)))

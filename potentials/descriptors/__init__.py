@@ -2,13 +2,14 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import torch
+    from ase import Atoms
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +86,15 @@ class Descriptor(BaseModel, ABC):
             for column in values.unbind(dim=1)
         ]
         return torch.stack(by_component, dim=1)
+
+    def suited(self, structures: "Sequence[Atoms]") -> Self:
+        """The descriptor with what it takes from the data; itself for a kind that takes nothing."""
+        del structures
+        return self
+
+    def accepts(self, other: "Descriptor") -> bool:
+        """Whether ``other`` is this one, or this one suited to some data."""
+        return self == other
 
     def learned(self, n_elements: int, generator: "torch.Generator") -> "dict[str, torch.Tensor]":
         """Parameters to begin a training with, by name, in float64; none for a fixed kind.

@@ -7,7 +7,7 @@ its element in their order; an element with fewer functions than another has zer
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,10 +20,14 @@ from potentials.acsf_parameters import (
     AnyFunction,
     Radial,
     choose,
+    shortest_distance,
 )
 from potentials.descriptors import Descriptor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
     from torch import Tensor
 
     from potentials.symmetry_functions import Plan
@@ -43,7 +47,7 @@ class Acsf(Descriptor):
     shortest: float | None = Field(
         None,
         gt=0,
-        description="Shortest distance to describe [Å], for automatic; a quarter of the cutoff.",
+        description="Shortest distance to describe [Å], for automatic; a fit takes its data's.",
     )
     functions: tuple[AnyFunction, ...] = Field((), description="The functions, one by one.")
     elements: tuple[str, ...] = Field(
@@ -85,12 +89,31 @@ class Acsf(Descriptor):
             )
         return self
 
+    def suited(self, structures: "Sequence[Atoms]") -> Self:
+        """Automatic functions begin at the shortest distance of the data."""
+        if not self._chosen or self.shortest is not None:
+            return self
+        shortest = shortest_distance(structures, self.cutoff)
+        # atoms that are all alone say nothing of distances
+        return self.model_copy(update={"shortest": shortest}) if shortest < self.cutoff else self
+
+    def accepts(self, other: Descriptor) -> bool:
+        """Whether ``other`` differs at most in a shortest distance that this one leaves open."""
+        if self._chosen and self.shortest is None and isinstance(other, Acsf):
+            return self == other.model_copy(update={"shortest": None})
+        return self == other
+
+    @property
+    def _chosen(self) -> bool:
+        """Whether functions follow from two lengths."""
+        return not self.functions and self.preset == "automatic"
+
     def all_functions(self) -> tuple[Radial | Angular, ...]:
         """The functions listed, or those of the preset."""
+        if self._chosen:
+            return choose(self.shortest or SHORTEST * self.cutoff, self.cutoff)
         if self.functions:
             return self.functions
-        if self.preset == "automatic":
-            return choose(self.shortest or SHORTEST * self.cutoff, self.cutoff)
         return TIO2 if self.preset == "TiO2" else CU_AU_O_H
 
     def components(self, n_elements: int) -> tuple[tuple[Component, ...], ...]:

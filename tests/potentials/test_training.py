@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 
 from potentials import selection
+from potentials.acsf_parameters import shortest_distance
 from potentials.network import Networks
 from potentials.network_training import Trained, fold_of, kept_out
 from potentials.progress import Hooks
@@ -392,3 +393,16 @@ def test_zero_forces_at_a_perfect_crystal():
         rng(),
     )
     assert made.predict([perfect]).forces.abs().max() < ROUNDING_ABS
+
+
+def test_a_descriptor_that_takes_lengths_from_the_data_does_so_once(frames):
+    spec = quick_spec(descriptor={"kind": "acsf", "cutoff": 4.0}, network={"enabled": False})
+    made = fit(spec, frames[:12], rng())
+    shortest = made.spec.descriptor.shortest
+    assert shortest == shortest_distance([frame.atoms for frame in frames[:12]], 4.0)
+    # a warm fit keeps it, though its data reach further: networks were trained on these functions
+    assert fit(spec, frames, rng(), warm=made).spec.descriptor == made.spec.descriptor
+    given = quick_spec(
+        descriptor={"kind": "acsf", "cutoff": 4.0, "shortest": 1.5}, network={"enabled": False}
+    )
+    assert fit(given, frames[:12], rng(), warm=made).spec.descriptor.shortest == 1.5
