@@ -137,7 +137,7 @@ def calibrated(
     spec: EnsembleSpec, data: DataSet, closed: Closed, given: float | None
 ) -> Calibration:
     """As given, or from labels that members have not seen; networks are not counted."""
-    enough = len(data.ids) >= selection.TUNE_FROM and spec.members > 1
+    enough = len(closed.folds.unique()) == selection.FOLDS and spec.members > 1
     if given is not None or not enough or not spec.linear.enabled:
         return Calibration(given or 1.0, given or 1.0)
     return cross_calibration(closed.problem, closed.rows(data), data.targets, closed.left_out())
