@@ -1,0 +1,184 @@
+"""When a structure is the ground state: the only place that knows the answer."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+#: a structure this close to the lowest reference, or lower, is near enough [eV/atom]
+NEAR = 0.005
+#: a structure of another form lies lower when it does by more than this [eV/atom]
+LOWER = 0.0005
+#: references this close to the lowest are ground states as well: polytypes tie [eV/atom]
+TIE = 0.001
+#: the same form when atoms are off by this, rms over the cube root of the volume per atom: on the
+#: way down, Cmmm-CuAu matches Pmma at 0.086, and ends elsewhere
+SAME = 0.05
+#: shortest distances that are believed, over the sum of covalent radii
+SANE = 0.6
+#: how far atoms may be off where a primitive cell is looked for [Å]
+SYMPRECS = (0.01, 0.05, 0.15, 0.3, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A known structure, relaxed with the oracle.
+
+    Attributes:
+        name: its name.
+        enthalpy: (E + pV)/n [eV/atom].
+        atoms: its primitive cell.
+    """
+
+    name: str
+    enthalpy: float
+    atoms: Atoms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"name": self.name, "enthalpy": self.enthalpy, "atoms": plain(self.atoms)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Reference":
+        """The inverse of `to_dict`."""
+        return cls(data["name"], float(data["enthalpy"]), atoms_of(data["atoms"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a structure is.
+
+    Attributes:
+        strict: the form of the lowest reference (or of one that ties with it), within 5 meV/atom.
+        energy: within 5 meV/atom of it or lower, whatever the form.
+        lower: lower than every reference, and another form.
+    """
+
+    strict: bool = False
+    energy: bool = False
+    lower: bool = False
+
+    @property
+    def found(self) -> bool:
+        """The ground state, or something better."""
+        return self.strict or self.lower
+
+
+class Judge:
+    """Holds structures against the lowest of the references.
+
+    Args:
+        references: those that fit into the cell of the search, one or more.
+    """
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        self.references = sorted(references, key=lambda one: one.enthalpy)
+
+    @property
+    def goal(self) -> Reference:
+        """The lowest reference."""
+        return self.references[0]
+
+    def above(self, enthalpy: float) -> float:
+        """Enthalpy above the lowest reference [eV/atom]."""
+        return enthalpy - self.goal.enthalpy
+
+    def verdict(self, atoms: Atoms, enthalpy: float) -> Verdict:
+        """What a structure is; the structure is looked at only where its enthalpy is near.
+
+        Args:
+            atoms: the structure.
+            enthalpy: (E + pV)/n by the oracle [eV/atom].
+        """
+        above = self.above(enthalpy)
+        if not above <= NEAR or not sane(atoms):  # the first is true for NaN
+            return Verdict()
+        strict = any(form.matches(atoms) for form in self._goals)
+        return Verdict(strict, energy=True, lower=not strict and above < -LOWER)
+
+    @cached_property
+    def _goals(self) -> "list[_Form]":
+        tied = [one for one in self.references if self.above(one.enthalpy) <= TIE]
+        return [_Form(one.atoms) for one in tied]
+
+
+class _Form:
+    """The form of a structure: its primitive cells as pymatgen sees them."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self._structure = _structure(primitive(atoms, SYMPRECS[0]))
+
+    def matches(self, atoms: Atoms) -> bool:
+        """Whether ``atoms`` is this form, in any cell, small distortions and volume aside."""
+        tried = set()
+        for symprec in SYMPRECS:
+            small = primitive(atoms, symprec)
+            # distorted supercells show their primitive cell only where more is tolerated
+            if len(small) in tried:
+                continue
+            tried.add(len(small))
+            apart = _matcher().get_rms_dist(self._structure, _structure(small))
+            if apart is not None and apart[0] <= SAME:
+                return True
+        return False
+
+
+def sane(atoms: Atoms) -> bool:
+    """Whether no two atoms are closer than any bond: oracles have holes there."""
+    from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
+
+    radii = SANE * covalent_radii[atoms.numbers]
+    return not len(neighbor_list("i", atoms, radii))
+
+
+def primitive(atoms: Atoms, symprec: float) -> Atoms:
+    """The primitive cell found within ``symprec`` [Å]; the structure itself where none is."""
+    import spglib
+
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its change of error handling
+        found = spglib.find_primitive(cell, symprec=symprec)
+    if found is None:
+        return atoms
+    lattice, fractions, numbers = found
+    return Atoms(numbers=numbers, scaled_positions=fractions, cell=lattice, pbc=True)
+
+
+@lru_cache(maxsize=1)
+def _matcher() -> Any:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    return StructureMatcher(
+        ltol=0.2, stol=0.2, angle_tol=5, primitive_cell=True, scale=True, attempt_supercell=False
+    )
+
+
+def _structure(atoms: Atoms) -> Any:
+    from pymatgen.core import Lattice, Structure
+
+    return Structure(Lattice(atoms.cell.array), list(atoms.symbols), atoms.get_scaled_positions())
+
+
+def plain(atoms: Atoms) -> dict[str, Any]:
+    """A periodic structure as JSON data."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.array.tolist(),
+    }
+
+
+def atoms_of(data: dict[str, Any]) -> Atoms:
+    """The inverse of `plain`."""
+    return Atoms(
+        numbers=data["numbers"],
+        positions=np.array(data["positions"]),
+        cell=data["cell"],
+        pbc=True,
+    )

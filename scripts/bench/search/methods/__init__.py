@@ -1,0 +1,1 @@
+"""One file per search method; each has a function ``search(run)``."""

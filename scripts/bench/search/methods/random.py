@@ -1,0 +1,82 @@
+"""Symmetric random search: PyXtal's crystals, relaxed one after another with the oracle.
+
+Space groups are drawn evenly from 2 to 230, volumes from 0.85 to 1.25 times the guess that every
+method starts from.
+"""
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.random import Generator
+
+from search.relaxation import Relaxer
+from search.system import System
+from search.task import Run
+
+VOLUMES = (0.85, 1.25)
+GROUPS = (2, 231)
+
+
+def search(run: Run) -> dict[str, Any]:
+    """Relax random crystals until the run is over."""
+    rng = np.random.default_rng([run.seed, 77])
+    relax = Relaxer(run.system, run.ledger)
+    while not run.ledger.over:
+        relax(crystal(run.system, run.volume_per_atom, rng))
+    return {}
+
+
+def crystal(system: System, volume_per_atom: float, rng: Generator) -> Atoms:
+    """The next random crystal; where a space group does not fit, another is drawn.
+
+    Args:
+        system: gives the composition.
+        volume_per_atom: guess [Å^3].
+        rng: of all choices.
+    """
+    while True:
+        volume = len(system.symbols) * volume_per_atom * float(rng.uniform(*VOLUMES))
+        made = _attempt(system.composition, int(rng.integers(*GROUPS)), volume, rng)
+        if made is not None:
+            return made
+
+
+def _attempt(
+    composition: dict[str, int], group: int, volume: float, rng: Generator
+) -> Atoms | None:
+    """A crystal of this space group and volume [Å^3], or None."""
+    from pyxtal.msg import Comp_CompatibilityError, VolumeError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyXtal warns whenever it draws a cell again
+        try:
+            made = _generator()(
+                dim=3,
+                group=group,
+                species=list(composition),
+                numIons=list(composition.values()),
+                factor=volume,
+                random_state=rng,
+            )
+        except (Comp_CompatibilityError, VolumeError, RuntimeError):
+            return None
+    if not made.valid:
+        return None
+    symbols = [site.specie for site in made.atom_sites for _ in site.coords]
+    fractions = np.concatenate([np.asarray(site.coords) for site in made.atom_sites])
+    return Atoms(symbols, scaled_positions=fractions, cell=made.lattice.matrix, pbc=True)
+
+
+@lru_cache(maxsize=1)
+def _generator() -> Any:
+    """PyXtal's generator at a volume that is asked for: its own range is fourfold wide."""
+    from pyxtal.crystal import random_crystal
+
+    class AtVolume(random_crystal):  # type: ignore[misc, unused-ignore]
+        def set_volume(self) -> None:
+            self.volume = self.factor
+
+    return AtVolume

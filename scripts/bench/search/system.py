@@ -1,0 +1,190 @@
+"""A system to search: what it is made of, its oracle, and what only the judge may know.
+
+    composition: {Ti: 4, O: 8}     # atoms of each element in the cell
+    pressure_gpa: 0                # what is minimised is E + pV
+    dimension: bulk
+    oracle:                        # any ASE calculator: import path and keywords
+      path: ase.calculators.emt.EMT
+      arguments: {}
+    references:                    # known structures, each built in one of three ways
+      - name: rutile
+        spacegroup: 136            # number or symbol; cell [Å, degrees], Wyckoff positions
+        cell: [4.594, 4.594, 2.959, 90, 90, 90]
+        sites: [[Ti, 0, 0, 0], [O, 0.305, 0.305, 0]]
+      - name: diamond
+        bulk: {name: C, crystalstructure: diamond, a: 3.57}    # ase.build.bulk
+      - name: mine
+        file: mine.extxyz          # beside this file
+
+References are relaxed with the oracle before they are used; the search sees none of this.
+"""
+
+from dataclasses import asdict, dataclass
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+from ase.data import atomic_numbers
+
+SHIPPED = Path(__file__).parent / "systems"
+_BUILDS = {
+    "file": {"name", "file"},
+    "bulk": {"name", "bulk"},
+    "sites": {"name", "spacegroup", "setting", "cell", "sites"},
+}
+
+
+class SystemFileError(ValueError):
+    """A system file that cannot be used; the message says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """See the module's text.
+
+    Attributes:
+        name: of the file, without suffix.
+        composition: atoms of each element in the cell.
+        oracle: ``path`` and ``arguments`` of an ASE calculator.
+        references: as in the file; paths are absolute.
+        pressure_gpa: external pressure [GPa].
+    """
+
+    name: str
+    composition: dict[str, int]
+    oracle: dict[str, Any]
+    references: tuple[dict[str, Any], ...]
+    pressure_gpa: float = 0.0
+
+    @property
+    def symbols(self) -> list[str]:
+        """Element of every atom."""
+        return [symbol for symbol, count in self.composition.items() for _ in range(count)]
+
+    @property
+    def pressure(self) -> float:
+        """External pressure [eV/Å^3]."""
+        from ase.units import GPa
+
+        return self.pressure_gpa * GPa
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def shipped() -> list[str]:
+    """Names of the systems that come with this benchmark."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load(name_or_file: str) -> System:
+    """Read a system by name or from a file.
+
+    Raises:
+        SystemFileError: there is no such system, or something in the file is wrong.
+    """
+    from ruamel.yaml import YAML, YAMLError
+
+    path = Path(name_or_file)
+    if not path.is_file():
+        path = SHIPPED / f"{name_or_file}.yaml"
+    if not path.is_file():
+        raise SystemFileError(
+            f"{name_or_file}: no such file and no such system; there are {', '.join(shipped())}"
+        )
+    try:
+        data = YAML(typ="safe").load(path.read_text("utf-8"))
+    except YAMLError as error:
+        raise SystemFileError(f"{path}: not YAML: {error}") from error
+    try:
+        return _checked(path, data)
+    except SystemFileError as error:
+        raise SystemFileError(f"{path}: {error}") from error
+
+
+def _checked(path: Path, data: Any) -> System:
+    if not isinstance(data, dict):
+        raise SystemFileError(f"expected a mapping, got {type(data).__name__}")
+    known = {"composition", "pressure_gpa", "dimension", "oracle", "references"}
+    if unknown := sorted(set(map(str, data)) - known):
+        raise SystemFileError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    if missing := sorted({"composition", "oracle", "references"} - set(data)):
+        raise SystemFileError(f"{missing[0]} is missing")
+    if data.get("dimension", "bulk") != "bulk":
+        raise SystemFileError(
+            f"dimension: {data['dimension']!r} is not measured yet: only bulk crystals are"
+        )
+    pressure = data.get("pressure_gpa", 0.0)
+    if isinstance(pressure, bool) or not isinstance(pressure, int | float):
+        raise SystemFileError(f"pressure_gpa: expected a number in GPa, got {pressure!r}")
+    composition = _composition(data["composition"])
+    return System(
+        path.stem,
+        composition,
+        _oracle(data["oracle"]),
+        _references(data["references"], composition, path.absolute().parent),
+        float(pressure),
+    )
+
+
+def _composition(given: Any) -> dict[str, int]:
+    if not isinstance(given, dict) or not given:
+        raise SystemFileError(f"composition: expected e.g. {{Ti: 4, O: 8}}, got {given!r}")
+    for symbol, count in given.items():
+        if symbol not in atomic_numbers:
+            raise SystemFileError(f"composition: {symbol!r} is no element")
+        if isinstance(count, list):
+            raise SystemFileError(
+                f"composition.{symbol}: {count} is a range, and searches of variable composition "
+                "are not measured yet: give one number of atoms"
+            )
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise SystemFileError(f"composition.{symbol}: expected a number >= 1, got {count!r}")
+    return dict(given)
+
+
+def _oracle(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict) or set(given) - {"path", "arguments"} or "path" not in given:
+        raise SystemFileError(
+            f"oracle: expected {{path: module.Calculator, arguments: {{...}}}}, got {given!r}"
+        )
+    return {"path": str(given["path"]), "arguments": dict(given.get("arguments") or {})}
+
+
+def _references(
+    given: Any, composition: dict[str, int], folder: Path
+) -> tuple[dict[str, Any], ...]:
+    if not isinstance(given, list) or not given:
+        raise SystemFileError("references: expected a list of one structure or more")
+    found = []
+    for number, entry in enumerate(given):
+        where = f"references[{number}]"
+        if not isinstance(entry, dict) or "name" not in entry:
+            raise SystemFileError(f"{where}: expected a mapping with a name, got {entry!r}")
+        one = dict(entry)
+        kinds = [kind for kind in _BUILDS if kind in one]
+        if len(kinds) != 1 or set(one) - _BUILDS[kinds[0]]:
+            raise SystemFileError(
+                f"{where} ({one['name']}): expected one of file, bulk, or spacegroup with cell "
+                f"and sites, got {', '.join(map(str, one))}"
+            )
+        if kinds == ["file"]:
+            one["file"] = str(folder / one["file"])
+            if not Path(one["file"]).is_file():
+                raise SystemFileError(f"{where} ({one['name']}): no such file: {one['file']}")
+        if kinds == ["sites"]:
+            elements = {site[0] for site in one["sites"]}
+            if elements != set(composition) or any(len(site) != 4 for site in one["sites"]):
+                raise SystemFileError(
+                    f"{where} ({one['name']}): sites must be [element, x, y, z] of all of "
+                    f"{', '.join(composition)}, got {one['sites']}"
+                )
+        found.append(one)
+    return tuple(found)
+
+
+def reduced(composition: dict[str, int]) -> dict[str, int]:
+    """The formula unit: counts without their common divisor."""
+    divisor = gcd(*composition.values())
+    return {symbol: composition[symbol] // divisor for symbol in sorted(composition)}
