@@ -1,13 +1,95 @@
 """Space groups: naming them, restoring them, primitive cells (spglib)."""
 
+import os
 import warnings
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+# a structure that was averaged over operations obeys them within this [Å]
+_EXACT = 0.01
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operations:
+    """What maps a crystal onto itself: a group of G operations on N atoms.
+
+    Attributes:
+        rotations: on fractional columns, x' = W x + w (G, 3, 3).
+        translations: w (G, 3).
+        targets: the atom that each atom falls on (G, N).
+    """
+
+    rotations: IntArray
+    translations: FloatArray
+    targets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    def restored(self, atoms: Atoms) -> Atoms:
+        """Metric and positions averaged over the operations; ``atoms`` is nearly that already."""
+        fractions = atoms.get_scaled_positions(wrap=False)
+        total = np.zeros_like(fractions)
+        for rotation, translation, target in zip(
+            self.rotations, self.translations, self.targets, strict=True
+        ):
+            offset = fractions @ rotation.T + translation - fractions[target]
+            total[target] += fractions[target] + offset - np.round(offset)
+        return Atoms(
+            numbers=atoms.numbers,
+            scaled_positions=total / len(self),
+            cell=_averaged_cell(atoms.cell.array, self.rotations),
+            pbc=True,
+        )
+
+    def cell(self, cell: FloatArray) -> FloatArray:
+        """Cell vectors strained, without turning, to obey the operations [Å] (3, 3)."""
+        return _averaged_cell(cell, self.rotations)
+
+    def displacements(self, fractions: FloatArray) -> FloatArray:
+        """The part of fractional displacements (N, 3) that breaks no operation.
+
+        What moves the crystal as a whole, along a polar axis, is left out.
+        """
+        total = np.zeros_like(fractions)
+        for rotation, target in zip(self.rotations, self.targets, strict=True):
+            total[target] += fractions @ rotation.T
+        kept = total / len(self)
+        return np.asarray(kept - kept.mean(axis=0))
+
+    def subgroup(self, generators: int, rng: Generator) -> "Operations":
+        """The group that ``generators`` of the operations, drawn at random, make together.
+
+        The identity, which makes none, is not drawn.
+        """
+        count = self.targets.shape[1]
+        identity = np.eye(3, dtype=np.int64), np.zeros(3), np.arange(count)
+        moving = (self.rotations != identity[0]).any(axis=(1, 2))
+        others = np.flatnonzero(moving | (self.targets != identity[2]).any(axis=1))
+        chosen = rng.choice(others, min(generators, len(others)), replace=False)
+        # what an operation does to directions and atoms names it
+        group: dict[tuple[bytes, bytes], tuple[IntArray, FloatArray, IntArray]] = {}
+        new = [identity]
+        while new:
+            rotation, translation, target = new.pop()
+            name = rotation.tobytes(), target.tobytes()
+            if name in group:
+                continue
+            group[name] = rotation, translation, target
+            for one in chosen:
+                turn = self.rotations[one]
+                shift = turn @ translation + self.translations[one]
+                new.append((turn @ rotation, shift % 1, self.targets[one][target]))
+        return Operations(*(np.array(part) for part in zip(*group.values(), strict=True)))
 
 
 def spacegroup(atoms: Atoms, symprec: float = 0.01) -> str:
@@ -24,8 +106,7 @@ def spacegroup(atoms: Atoms, symprec: float = 0.01) -> str:
 def symmetrise(atoms: Atoms, symprec: float = 0.1) -> Atoms | None:
     """The nearest structure that has exactly the symmetry found within ``symprec``.
 
-    Metric and positions are averaged over the operations; number, order and orientation of atoms
-    stay.
+    Number, order and orientation of atoms stay.
 
     Args:
         atoms: the structure.
@@ -34,54 +115,71 @@ def symmetrise(atoms: Atoms, symprec: float = 0.1) -> Atoms | None:
     Returns:
         A new structure, or None where no symmetry beyond the identity is found.
     """
+    found = operations(atoms, symprec)
+    return None if found is None else found.restored(atoms)
+
+
+def operations(atoms: Atoms, symprec: float) -> Operations | None:
+    """All operations within ``symprec`` [Å], centring translations of the cell among them.
+
+    None where none beyond the identity is found, or the atoms are too far off to be paired.
+    """
     dataset = _dataset(atoms, symprec)
     if dataset is None or len(dataset.rotations) < 2:
         return None
-    cell = _averaged_cell(atoms.cell.array, dataset.rotations)
     fractions = atoms.get_scaled_positions(wrap=False)
-    total = np.zeros_like(fractions)
+    targets = []
     for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
-        images = fractions @ rotation.T + translation
-        target = _assignment(images, fractions, atoms, symprec)
+        target = _assignment(fractions @ rotation.T + translation, fractions, atoms, symprec)
         if target is None:
             return None
-        offset = images - fractions[target]
-        total[target] += fractions[target] + offset - np.round(offset)
-    return Atoms(
-        numbers=atoms.numbers,
-        scaled_positions=total / len(dataset.rotations),
-        cell=cell,
-        pbc=True,
+        targets.append(target)
+    return Operations(
+        np.asarray(dataset.rotations, dtype=np.int64),
+        np.asarray(dataset.translations),
+        np.array(targets),
     )
+
+
+def exact(atoms: Atoms, symprec: float) -> tuple[Atoms, Operations] | None:
+    """`symmetrise`, and the operations that the structure then has; they are a group."""
+    nearest = symmetrise(atoms, symprec)
+    found = None if nearest is None else operations(nearest, _EXACT)
+    return None if nearest is None or found is None else (nearest, found)
 
 
 def primitive(atoms: Atoms, symprec: float) -> Atoms:
     """The primitive cell found within ``symprec`` [Å]; the structure itself where none is."""
-    import spglib
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        found = spglib.find_primitive(_as_tuple(atoms), symprec=symprec)
+        found = _spglib().find_primitive(_as_tuple(atoms), symprec=symprec)
     if found is None:
         return atoms
     cell, fractions, numbers = found
     return Atoms(numbers=numbers, scaled_positions=fractions, cell=cell, pbc=True)
 
 
-def _as_tuple(atoms: Atoms) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+@lru_cache(maxsize=1)
+def _spglib() -> Any:
+    """Spglib, which is not to write to stderr whenever a tolerance is too wide for it."""
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
+    import spglib
+
+    return spglib
+
+
+def _as_tuple(atoms: Atoms) -> tuple[FloatArray, FloatArray, IntArray]:
     return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
 
 
 def _dataset(atoms: Atoms, symprec: float) -> Any:
     """Spglib's findings, or None; its change of error handling only warns."""
-    import spglib
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return spglib.get_symmetry_dataset(_as_tuple(atoms), symprec=symprec)
+        return _spglib().get_symmetry_dataset(_as_tuple(atoms), symprec=symprec)
 
 
-def _averaged_cell(cell: FloatArray, rotations: NDArray[np.int64]) -> FloatArray:
+def _averaged_cell(cell: FloatArray, rotations: IntArray) -> FloatArray:
     """The cell strained, without turning, to the metric averaged over the rotations.
 
     With rows L and fractional rotations W (columns x' = W x) the metric G = L L^T obeys
@@ -97,7 +195,7 @@ def _averaged_cell(cell: FloatArray, rotations: NDArray[np.int64]) -> FloatArray
 
 def _assignment(
     images: FloatArray, fractions: FloatArray, atoms: Atoms, symprec: float
-) -> NDArray[np.int64] | None:
+) -> IntArray | None:
     """Which atom each image falls on (N,), or None where that is not one to one."""
     offsets = images[:, None] - fractions[None]
     offsets -= np.round(offsets)

@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 from numpy.random import Generator
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.seeds import separate
 from aga.search.space import Space, tidied
 from potentials import roles
 from potentials.structures import bare
+
+FloatArray = NDArray[np.float64]
 
 # children are pushed apart just beyond what a proposal must keep; bonds of parents stay
 _CHILD_SCALE = 1.05
@@ -27,6 +30,10 @@ class Operator(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parents: ClassVar[int]
+    #: whether parents may have another composition than the child
+    any_composition: ClassVar[bool] = False
+    #: whether a campaign that names no operators uses it
+    by_default: ClassVar[bool] = True
 
     kind: str
     tries: int = Field(5, ge=1, description="Attempts before the operator gives up.")
@@ -81,9 +88,51 @@ def rattled(atoms: Atoms, amplitude: float, rng: Generator) -> Atoms:
     return atoms
 
 
+def reframed(atoms: Atoms, rng: Generator) -> Atoms:
+    """The same crystal, its origin anywhere and its cell vectors a few random sums of themselves.
+
+    The first two vectors span a random lattice plane, mostly of low index; right-handed.
+    """
+    frame = np.eye(3)[rng.permutation(3)]
+    for _ in range(int(rng.integers(0, 4))):
+        one, two = rng.choice(3, 2, replace=False)
+        frame[one] += rng.choice([-1.0, 1.0]) * frame[two]
+    cell = frame @ atoms.cell.array
+    cell *= np.sign(np.linalg.det(cell))
+    other = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=cell, pbc=True)
+    other.positions += rng.random(3) @ cell
+    other.wrap(eps=0)
+    return other
+
+
+def glide(atoms: Atoms, rng: Generator) -> FloatArray:
+    """A random shift along the plane of the first two cell vectors [Å] (3,).
+
+    As likely as not it takes one atom into the column of another: where one layer of a crystal
+    found its place, another may.
+    """
+    cell = atoms.cell.array
+    if len(atoms) > 1 and rng.random() < 0.5:
+        one, two = rng.choice(len(atoms), 2, replace=False)
+        apart = atoms.positions[one] - atoms.positions[two]
+        normal = np.cross(cell[0], cell[1])
+        apart -= apart @ normal / (normal @ normal) * normal
+        whole = np.round(apart @ np.linalg.pinv(cell[:2])) @ cell[:2]
+        # not straight above each other
+        if np.linalg.norm(apart - whole) > 0.1:
+            return np.asarray(apart)
+    return np.asarray(rng.random(2) @ cell[:2])
+
+
 def kinds() -> dict[str, type[Operator]]:
     """Every kind of operator by name."""
     return roles.kinds(__name__, Operator, "aga.operators")
+
+
+def defaults() -> tuple[Operator, ...]:
+    """What a campaign uses that names no operators."""
+    chosen = (name for name, made in kinds().items() if made.by_default)
+    return tuple(build({"kind": name}) for name in chosen)
 
 
 def build(data: Mapping[str, Any]) -> Operator:

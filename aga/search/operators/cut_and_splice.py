@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from ase import Atoms
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
@@ -19,6 +20,9 @@ IntArray = NDArray[np.int64]
 class CutAndSplice(Operator):
     """Join slabs of two parents in a mixed cell.
 
+    Of a few random origins of the parents those are taken whose slabs together come nearest to the
+    composition: each atom put in or left out to repair it spoils what was inherited.
+
     Deaven & Ho 1995, https://doi.org/10.1103/PhysRevLett.75.288; with a mixed cell after
     Glass, Oganov & Hansen 2006, https://doi.org/10.1016/j.cpc.2006.07.020.
     """
@@ -29,21 +33,17 @@ class CutAndSplice(Operator):
     least_share: float = Field(
         0.25, gt=0, le=0.5, description="Smallest share of the cell that one parent gives."
     )
+    origins: int = Field(10, ge=1, description="Origins of the parents drawn for the best match.")
 
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child."""
         share = float(rng.uniform(self.least_share, 1 - self.least_share))
         first, second = (_turned(parent, rng) for parent in parents)
         cell = _mixed_cell(first, second, share)
-        fractions = np.concatenate(
-            [parent.get_scaled_positions() + rng.random(3) for parent in (first, second)]
-        )
-        fractions -= np.floor(fractions)
         numbers = np.concatenate([first.numbers, second.numbers])
-        from_first = np.arange(len(numbers)) < len(first)
-        height = fractions[:, 0]
-        inside = np.where(from_first, height < share, height >= share)
-        chosen = _repaired(numbers, inside, _depth(height, share), space)
+        cuts = (_cut(first, second, share, rng) for _ in range(self.origins))
+        fractions, inside = min(cuts, key=lambda cut: _missing(numbers[cut[1]], space))
+        chosen = _repaired(numbers, inside, _depth(fractions[:, 0], share), space)
         return Atoms(
             numbers=numbers[chosen], scaled_positions=fractions[chosen], cell=cell, pbc=True
         )
@@ -66,6 +66,24 @@ def _mixed_cell(first: Atoms, second: Atoms, share: float) -> FloatArray:
     return np.asarray(cell * np.cbrt(volume / abs(np.linalg.det(cell))))
 
 
+def _cut(
+    first: Atoms, second: Atoms, share: float, rng: Generator
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Fractions of all atoms from random origins (N, 3), and which lie in the slab they are for."""
+    parts = [parent.get_scaled_positions() + rng.random(3) for parent in (first, second)]
+    parts = [part - np.floor(part) for part in parts]
+    inside = [parts[0][:, 0] < share, parts[1][:, 0] >= share]
+    return np.concatenate(parts), np.concatenate(inside)
+
+
+def _missing(numbers: IntArray, space: Space) -> int:
+    """Atoms too many and too few for the composition."""
+    return sum(
+        abs(int((numbers == atomic_numbers[symbol]).sum()) - count)
+        for symbol, count in space.composition.items()
+    )
+
+
 def _depth(height: FloatArray, share: float) -> FloatArray:
     """Distance to the nearest cut, at 0 and at ``share``, in cell vectors (N,)."""
     return np.asarray(np.minimum.reduce([height, np.abs(height - share), 1 - height]))
@@ -77,7 +95,7 @@ def _repaired(
     """Atoms of the child, by element: those near a cut leave or join until the count is right."""
     chosen: list[int] = []
     for symbol in space.symbols:
-        number = Atoms(symbol).numbers[0]
+        number = atomic_numbers[symbol]
         # inside first, deepest first; then outside, nearest to the cut first
         of_element = np.flatnonzero(numbers == number)
         rank = np.where(inside[of_element], -depth[of_element], 1.0 + depth[of_element])
