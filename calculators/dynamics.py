@@ -51,7 +51,7 @@ class Moment:
         kinetic: [eV].
         spread: calibrated standard deviation of the members' energies [eV/atom]; NaN for one
             member.
-        extrapolating: whether a descriptor leaves the range of the training data.
+        extrapolating: whether a descriptor, or a mean over atoms, leaves the training data.
     """
 
     time_ps: float

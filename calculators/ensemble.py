@@ -17,7 +17,8 @@ class EnsembleCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
 
     Results: ``energy`` and ``free_energy`` [eV], ``forces`` [eV/Å] (N, 3), ``stress`` [eV/Å^3]
     Voigt-6 (periodic in three directions only), ``energy_std`` [eV/atom], ``forces_std`` [eV/Å]
-    (N,), ``extrapolating`` (whether a descriptor leaves the range of the training data).
+    (N,), ``extrapolating`` (whether a descriptor of an atom, or a mean over atoms, leaves the
+    range of the training data).
 
     Args:
         ensemble: the model.

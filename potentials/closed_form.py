@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from potentials import selection
-from potentials.calibration import Calibration, FoldMembers, cross_calibration
+from potentials.calibration import Calibration, cross_calibration
 from potentials.dataset import DataSet
 from potentials.linear import (
     Equations,
     Row,
     Split,
     Targets,
+    Variant,
     equations,
     fold_splits,
     held_out,
@@ -26,8 +27,9 @@ from potentials.linear import (
 from potentials.network import Networks
 from potentials.network_training import fold_of, kept_out
 from potentials.scaling import Scaling
-from potentials.selection import Choice
+from potentials.selection import Blend, Choice
 from potentials.spec import EnsembleSpec
+from potentials.unseen_labels import of_folds, of_members
 
 #: added to every Poisson count, so that no member ignores a label altogether
 BOOTSTRAP_FLOOR = 0.05
@@ -50,7 +52,7 @@ class Closed:
         problem: equations on the basis of ``scaling``.
         scaling: with as many components as the largest basis tried.
         tried: numbers of components worth trying.
-        choice: what held-out errors chose.
+        blend: what held-out errors chose.
         folds: fold of each block (B,).
         times: how often each member counts each block (K, B).
         kept_out: blocks whose labels a member's networks do not see (K, B).
@@ -59,7 +61,7 @@ class Closed:
     problem: Equations
     scaling: Scaling
     tried: list[int]
-    choice: Choice
+    blend: Blend
     folds: Tensor
     times: Tensor
     kept_out: Tensor
@@ -73,31 +75,33 @@ class Closed:
         """How often each member's networks count each block (K, B)."""
         return torch.where(self.kept_out, 0.0, self.times)
 
-    def used(self, choice: Choice) -> Tensor:
-        """Places of the coefficients that a choice uses (U,)."""
+    @property
+    def choice(self) -> Choice:
+        """The best of the choices."""
+        return self.blend.best
+
+    def used(self, components: int) -> Tensor:
+        """Places of the coefficients of so many components (U,)."""
         n_elements, _, most = self.scaling.components.shape
-        n_columns = self.problem.energy.shape[1]
-        return selection.used_of(n_columns, choice.components, most, n_elements)
+        return selection.used_of(self.problem.energy.shape[1], components, most, n_elements)
 
-    def left_out(self) -> FoldMembers:
-        """Members of fits that leave one fold out each."""
-        n_elements, choice, used = len(self.scaling.mean), self.choice, self.used(self.choice)
-        found = []
-        for fold in range(selection.FOLDS):
-            seen = self.times * (self.folds != fold)
-            found.append(solve(self.problem, seen, choice.loss, choice.ridge, used, n_elements))
-        return FoldMembers(torch.stack(found), self.folds, used)
+    def variants(self, blend: Blend) -> list[Variant]:
+        """Choices as ways to solve the equations."""
+        return [
+            Variant(choice.loss, choice.ridge, self.used(choice.components), share)
+            for choice, share in zip(blend.choices, blend.shares, strict=True)
+        ]
 
-    def solved(self, problems: Sequence[Equations], times: Tensor, choice: Choice) -> LinearTerm:
+    def solved(self, problems: Sequence[Equations], times: Tensor, blend: Blend) -> LinearTerm:
         """Members on their own goals, or all on the same."""
-        n_elements, used = len(self.scaling.mean), self.used(choice)
+        n_elements, used = len(self.scaling.mean), self.used(blend.components)
         found = [
-            solve(problem, own, choice.loss, choice.ridge, used, n_elements)
+            solve(problem, own, self.variants(blend), n_elements)
             for problem, own in zip(problems, times.split(len(times) // len(problems)), strict=True)
         ]
-        solution = torch.cat(found)
+        solution = torch.cat(found)[:, used]
         basis = solution[:, :-n_elements].reshape(len(times), n_elements, -1)
-        return LinearTerm(self.scaling.leading(choice.components), basis, solution[:, -n_elements:])
+        return LinearTerm(self.scaling.leading(blend.components), basis, solution[:, -n_elements:])
 
     def member_splits(self, problems: Sequence[Equations]) -> list[Split]:
         """Each member's fit without the labels that its networks have not seen."""
@@ -124,23 +128,34 @@ def closed_form(spec: EnsembleSpec, data: DataSet, rng: np.random.Generator) -> 
     # with fewer folds nothing can be judged
     judged = spec.linear.enabled and len(folds.unique()) == selection.FOLDS
     splits = fold_splits(problem, folds) if judged else []
-    choice, _ = selection.choose(splits, spec.linear, spec.loss, tried, len(ids), n_elements)
+    blend, _ = selection.choose(splits, spec.linear, spec.loss, tried, len(ids), n_elements)
     single = problem.n_blocks == len(ids)
     # by what was drawn, not by place: a block that no label is in may get one later
     names = ids if single else [f"block {name}" for name in drawn.unique().tolist()]
     unseen = kept_out(names, spec.members, spec.network.held_out)
     times = _bootstrap(spec, problem.n_blocks, rng)
-    return Closed(problem, scaling, tried, choice, folds, times, unseen)
+    return Closed(problem, scaling, tried, blend, folds, times, unseen)
 
 
 def calibrated(
-    spec: EnsembleSpec, data: DataSet, closed: Closed, given: float | None
+    spec: EnsembleSpec, data: DataSet, closed: Closed, found: "Joined", given: float | None
 ) -> Calibration:
-    """As given, or from labels that members have not seen; networks are not counted."""
-    enough = len(closed.folds.unique()) == selection.FOLDS and spec.members > 1
-    if given is not None or not enough or not spec.linear.enabled:
+    """As given, or from labels that members have not seen, as far as there are any.
+
+    Args:
+        spec: the settings.
+        data: the labels.
+        closed: the closed form.
+        found: the linear term and the networks.
+        given: factor from spread to error, or None.
+    """
+    alike = spec.bootstrap == "none" and found.networks is None
+    if given is not None or spec.members == 1 or alike:
         return Calibration(given or 1.0, given or 1.0)
-    return cross_calibration(closed.problem, closed.rows(data), data.targets, closed.left_out())
+    if found.networks is not None:
+        return cross_calibration(of_members(data, closed, found))
+    enough = len(closed.folds.unique()) == selection.FOLDS and spec.linear.enabled
+    return cross_calibration(of_folds(data, closed) if enough else ())
 
 
 def no_linear(spec: EnsembleSpec, data: DataSet) -> LinearTerm:
@@ -152,11 +167,21 @@ def no_linear(spec: EnsembleSpec, data: DataSet) -> LinearTerm:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Joined:
-    """The linear term and the networks that it stands beside, with the choice that was made."""
+    """The linear term and the networks that it stands beside, with the choice that was made.
+
+    Attributes:
+        term: the linear term.
+        networks: or None.
+        blend: the choice.
+        left: what the networks of each member leave of each label; empty without them.
+        problems: equations of each member for what is left; empty where one term is missing.
+    """
 
     term: LinearTerm
     networks: Networks | None
-    choice: Choice
+    blend: Blend
+    left: Sequence[Sequence[Targets]] = ()
+    problems: Sequence[Equations] = ()
 
 
 def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks | None) -> Joined:
@@ -167,14 +192,15 @@ def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks
     labels that a member's networks have not seen.
     """
     if not spec.linear.enabled:
-        return Joined(no_linear(spec, data), networks, closed.choice)
+        left = [] if networks is None else _left(data, networks)
+        return Joined(no_linear(spec, data), networks, closed.blend, left)
     alone = closed.choice
     if networks is None:
         return _without(closed)
     n_elements = len(data.scaling.mean)
     left = _left(data, networks)
     problems = with_targets(closed.problem, closed.rows(data), left)
-    choice, errors = selection.choose(
+    blend, errors = selection.choose(
         closed.member_splits(problems),
         spec.linear,
         alone.loss,
@@ -186,18 +212,19 @@ def joined(spec: EnsembleSpec, data: DataSet, closed: Closed, networks: Networks
         closed.member_splits([closed.problem] * spec.members),
         alone.loss,
         [alone.ridge],
-        closed.used(alone),
+        closed.used(alone.components),
         n_elements,
     )
     if errors is None or not selection.merit(errors, others, spec.loss):
         return _without(closed)
-    return Joined(closed.solved(problems, closed.times, choice), networks, choice)
+    term = closed.solved(problems, closed.times, blend)
+    return Joined(term, networks, blend, left, problems)
 
 
 def _without(closed: Closed) -> Joined:
     """The linear term by itself."""
-    term = closed.solved([closed.problem], closed.times, closed.choice)
-    return Joined(term, None, closed.choice)
+    term = closed.solved([closed.problem], closed.times, closed.blend)
+    return Joined(term, None, closed.blend)
 
 
 def _left(data: DataSet, networks: Networks) -> list[list[Targets]]:

@@ -14,14 +14,17 @@ from torch import Tensor
 
 from potentials.basis import contract
 from potentials.batch import Batch, make_batch
+from potentials.calibration import Calibration
+from potentials.domain import Domain, extrapolation, ranges
 from potentials.network import Networks
 from potentials.scaling import Scaling
 from potentials.spec import EnsembleSpec
 from potentials.wall import Wall
 
 #: version of the saved format; raise it when the meaning of a field changes
-FORMAT = 3
-#: oldest format that is read: before it products stood in another order and moments were others
+FORMAT = 4
+#: oldest format that is read: before it products stood in another order and moments were others;
+#: of the training data it knows the range of the atoms' descriptors only, and of errors no floor
 OLDEST = 3
 
 
@@ -38,8 +41,8 @@ class Prediction:
         stress: mean stresses [eV/Å^3] (M, 3, 3), tension positive.
         forces_std: calibrated standard deviation of the members' force vectors [eV/Å] (N,), or
             None where it was not asked for; NaN where there is one member only.
-        extrapolation: largest scaled descriptor beyond the range of the training data, in
-            units of that range (M,); zero inside.
+        extrapolation: how far the farthest descriptor of an atom, or mean over atoms, is beyond
+            the range of the training data, in units of that range (M,); negative inside.
     """
 
     energy: Tensor
@@ -71,6 +74,12 @@ class Ensemble:
         force_calibration: the same for forces.
         learned: trained parameters of the descriptor, shared by all members; none where it is
             fixed.
+        energy_floor: error to expect where members agree [eV/atom].
+        force_floor: the same of forces [eV/Å].
+        domain: what is known of the training data beside ``bounds``; None in ensembles of other
+            codes or of format 3, whose extrapolation looks at ``bounds`` alone.
+        trained_on: labels that the networks were trained on, as `replay.short_keys` names them;
+            empty where that is not known.
     """
 
     spec: EnsembleSpec
@@ -87,11 +96,22 @@ class Ensemble:
     facts: dict[str, Any]
     force_calibration: float = 1.0
     learned: dict[str, Tensor] = field(default_factory=dict)
+    energy_floor: float = 0.0
+    force_floor: float = 0.0
+    domain: Domain | None = None
+    trained_on: tuple[str, ...] = ()
 
     @property
     def cutoff(self) -> float:
         """Radius of the environment [Å]."""
         return self.spec.descriptor.cutoff
+
+    @property
+    def errors(self) -> Calibration:
+        """From the members' spread to the error to expect."""
+        return Calibration(
+            self.calibration, self.force_calibration, self.energy_floor, self.force_floor
+        )
 
     def batch(self, structures: Sequence[Atoms], dtype: torch.dtype = torch.float64) -> Batch:
         """Structures as this ensemble evaluates them.
@@ -123,7 +143,7 @@ class Ensemble:
             retain_graph=members,
         )[0]
         count = batch.n_atoms.to(scaled)
-        spread = _deviation(member_energy) / count * self.calibration
+        spread = self.errors.of_energies(_deviation(member_energy) / count)
         return Prediction(
             energy=member_energy.mean(dim=0),
             member_energy=member_energy,
@@ -131,7 +151,7 @@ class Ensemble:
             forces=_forces(pull, batch),
             stress=_stress(pull, vectors.detach(), batch),
             forces_std=self._forces_std(values, vectors, slopes, batch) if members else None,
-            extrapolation=self._extrapolation(scaled, batch),
+            extrapolation=self._extrapolation(values.detach(), batch),
         )
 
     def predict(
@@ -197,14 +217,11 @@ class Ensemble:
             ]
         )
         lengths: Tensor = torch.linalg.vector_norm(_deviation(forces), dim=1)
-        return lengths * self.force_calibration
+        return self.errors.of_forces(lengths)
 
-    def _extrapolation(self, scaled: Tensor, batch: Batch) -> Tensor:
-        low, high = self.bounds.to(scaled)[:, batch.species]
-        beyond = torch.maximum(low - scaled, scaled - high) / (high - low).clamp(min=1e-3)
-        worst = beyond.amax(dim=1).clamp(min=0.0)
-        zero = worst.new_zeros(batch.n_systems)
-        return torch.scatter_reduce(zero, 0, batch.system, worst, "amax")
+    def _extrapolation(self, values: Tensor, batch: Batch) -> Tensor:
+        known = ranges(self.bounds, self.scaling, self.domain).to(values.device, values.dtype)
+        return extrapolation(values, batch.species, batch.system, batch.n_systems, known)
 
     def save(self, folder: Path) -> None:
         """Write ``ensemble.json`` and ``weights.pt`` into a new folder, all or nothing.
@@ -226,10 +243,14 @@ class Ensemble:
             "elements": list(self.elements),
             "calibration": self.calibration,
             "force_calibration": self.force_calibration,
+            "energy_floor": self.energy_floor,
+            "force_floor": self.force_floor,
+            "margins": None if self.domain is None else list(self.domain.margins),
             "engine": self.engine,
             "networks": self.networks is not None,
             "activations": None if self.networks is None else list(self.networks.activations),
             "facts": self.facts,
+            "trained_on": list(self.trained_on),
         }
         (made / "ensemble.json").write_text(json.dumps(about, indent=1))
         torch.save(self._state(), made / "weights.pt")
@@ -248,6 +269,8 @@ class Ensemble:
             "wall": self.wall.start,
             "bounds": self.bounds,
         }
+        if self.domain is not None:
+            state |= {"middle": self.domain.middle, "means": self.domain.means}
         if self.networks is not None:
             inner = self.networks.state_dict()
             state |= {f"networks.{name}": tensor for name, tensor in inner.items()}
@@ -297,6 +320,10 @@ class Ensemble:
             facts=about["facts"],
             force_calibration=about.get("force_calibration", about["calibration"]),
             learned=_part(state, "learned."),
+            energy_floor=about.get("energy_floor", 0.0),
+            force_floor=about.get("force_floor", 0.0),
+            domain=_domain(state, about.get("margins")),
+            trained_on=tuple(about.get("trained_on", ())),
         )
 
 
@@ -307,6 +334,14 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _domain(state: dict[str, Tensor], margins: list[float] | None) -> Domain | None:
+    """What was saved of the training data, if anything."""
+    if margins is None:
+        return None
+    atoms, means = margins
+    return Domain(state["middle"], state["means"], (atoms, means))
 
 
 def _networks(

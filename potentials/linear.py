@@ -247,29 +247,44 @@ def _system(given: Sums, loss: LossWeights, used: Tensor) -> tuple[Tensor, Tenso
     return left[used][:, used], parts @ given.right[:, used]
 
 
-def solve(
-    problem: Equations,
-    times: Tensor,
-    loss: LossWeights,
-    ridge: float,
-    used: Tensor,
-    n_elements: int,
-) -> Tensor:
-    """Coefficients in use, of every member, by ridge regression (K, U).
+@dataclass(frozen=True, eq=False, slots=True)
+class Variant:
+    """One way to solve the equations.
 
-    The weights of a member are normalised to sum one, so that ``ridge`` means the same for any
-    number of labels.
+    Attributes:
+        loss: weights of energies, forces and virials.
+        ridge: ridge parameter on scaled descriptors; constants are nearly free.
+        used: places of the coefficients in use (U,).
+        share: of its solution in the whole.
+    """
+
+    loss: LossWeights
+    ridge: float
+    used: Tensor
+    share: float = 1.0
+
+
+def solve(
+    problem: Equations, times: Tensor, variants: Sequence[Variant], n_elements: int
+) -> Tensor:
+    """Coefficients of every member by ridge regression, the mean over variants (K, C).
+
+    The weights of a member are normalised to sum one, so that a ridge means the same for any
+    number of labels. Coefficients that no variant uses are zero.
 
     Args:
         problem: the equations.
         times: how often each member counts each block (K, B).
-        loss: weights of energies, forces and virials.
-        ridge: ridge parameter on scaled descriptors; constants are nearly free.
-        used: places of the coefficients in use (U,).
+        variants: ways to solve them, whose shares sum to one.
         n_elements: number of constants, the last columns.
     """
-    members = (_system(sums(problem, own), loss, used) for own in times)
-    return torch.stack([_ridge(left, right, ridge, n_elements) for left, right in members])
+    found = problem.energy.new_zeros(len(times), problem.energy.shape[1])
+    for own, solution in zip(times, found, strict=True):
+        given = sums(problem, own)
+        for one in variants:
+            left, right = _system(given, one.loss, one.used)
+            solution[one.used] += one.share * _ridge(left, right, one.ridge, n_elements)
+    return found
 
 
 def _ridge(left: Tensor, right: Tensor, ridge: float, n_elements: int) -> Tensor:

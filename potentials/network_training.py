@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from potentials.best_state import Best, silent
 from potentials.checkpoint import Checkpoint
 from potentials.loss import focal_weights, learning_rate, prefactors
 from potentials.network import Networks
 from potentials.progress import NO_HOOKS, Hooks, Progress
+from potentials.replay import Draws
 from potentials.residual import Part
 from potentials.spec import LossWeights, NetworkSpec
 
@@ -34,12 +37,21 @@ class Problem:
         train: how much each member counts each label in training (K, F).
         check: the same for its held-out error (K, F).
         loss: weights of energies, forces and virials at the end.
+        new: labels that the networks to start from have not seen (F,), or None; they share no
+            part with others.
     """
 
     parts: Sequence[Part]
     train: Tensor
     check: Tensor
     loss: LossWeights
+    new: Tensor | None = None
+
+    def draws(self, share: float) -> Draws:
+        """What an epoch looks at where new labels are to make up a share of it."""
+        new = torch.zeros_like(self.train[0], dtype=torch.bool) if self.new is None else self.new
+        sizes = [len(part.index) for part in self.parts]
+        return Draws.of(sizes, [bool(new[part.index].any()) for part in self.parts], share)
 
 
 def fold_of(ids: Sequence[str], folds: int) -> Tensor:
@@ -100,7 +112,8 @@ class Training:
 
     Args:
         settings: of the networks.
-        problem: the labels and their weights; with ``batch: null`` all parts make one step.
+        problem: the labels and their weights; with ``batch: null`` all parts make one step, and
+            none is left out or repeated.
         networks: to start from; not changed.
         rng: order of the parts.
         learned: further parameters, trained in place with the networks.
@@ -116,7 +129,8 @@ class Training:
     ) -> None:
         self.settings, self.problem, self.parts = settings, problem, problem.parts
         self.networks, self.rng, self.learned = copy.deepcopy(networks), rng, list(learned)
-        self.per_epoch = 1 if settings.batch is None else len(self.parts)
+        self.draws = problem.draws(0.0 if settings.batch is None else settings.replay)
+        self.per_epoch = 1 if settings.batch is None else len(self.draws)
         self.epochs = max(1, min(settings.epochs, settings.steps // self.per_epoch))
         self.every = max(1, self.epochs // LOOKS)
         self.epoch, self.train_loss, self.looked = 0, float("nan"), False
@@ -126,7 +140,7 @@ class Training:
         total = problem.train.sum(dim=1, keepdim=True).clamp(min=1e-12)
         self.share = problem.train / total
         nothing = silent(networks)
-        self.best = _Best(nothing, self.learned, self.held_out_error(nothing))
+        self.best = Best(nothing, self.learned, self.held_out_error(nothing))
 
     @property
     def error(self) -> float:
@@ -144,21 +158,30 @@ class Training:
         return Progress("networks", self.epoch, self.epochs, self.train_loss, self.error)
 
     def run_epoch(self) -> None:
-        """One pass over all labels, and a look at the held-out error where it is due."""
-        order = self.rng.permutation(len(self.parts))
+        """About as many labels as there are, and a look at the held-out error where it is due."""
+        order = self.draws.epoch(self.rng)
         losses = torch.zeros_like(self.focal)
         if self.settings.batch is None:
             self._step(self.parts, losses, self.epoch)
         else:
             for count, place in enumerate(order):
                 self._step([self.parts[place]], losses, self.epoch * self.per_epoch + count)
-        self.train_loss = float((self.share * losses).sum() / len(losses))
-        self.focal = focal_weights(losses, self.settings.focal_gamma, self.problem.train)
+        self._note(losses, order)
         self.epoch += 1
         self.looked = self.epoch % self.every == 0 or self.epoch == self.epochs
         if self.looked:
             error = self.held_out_error(self.networks)
             self.best.look(self.epoch, self.networks, self.learned, error)
+
+    def _note(self, losses: Tensor, order: NDArray[np.int64]) -> None:
+        """Take the losses (K, F) on the parts of an epoch for the weights of the next."""
+        seen = torch.zeros_like(self.focal, dtype=torch.bool)
+        for place in order:
+            seen[:, self.parts[place].index] = True
+        share = self.share * seen
+        self.train_loss = float((share * losses).sum() / share.sum().clamp(min=1e-12))
+        focal = focal_weights(losses, self.settings.focal_gamma, self.problem.train * seen)
+        self.focal = torch.where(seen, focal, self.focal)
 
     def _step(self, parts: Sequence[Part], losses: Tensor, step: int) -> None:
         """One optimiser step on some parts; their losses are noted in ``losses`` (K, F)."""
@@ -209,8 +232,8 @@ class Training:
         about = [self.settings.model_dump_json(), problem.loss.model_dump_json(), len(self.parts)]
         errors = [f"{error:.5g}" for error in self.best.error.tolist()]
         digest = hashlib.sha256(repr([*about, errors]).encode())
-        for weights in (problem.train, problem.check):
-            digest.update(weights.cpu().numpy().tobytes())
+        for weights in (problem.train, problem.check, problem.new):
+            digest.update(b"" if weights is None else weights.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def state(self) -> dict[str, Any]:
@@ -255,56 +278,3 @@ def _optimiser(settings: NetworkSpec, parameters: list[Tensor]) -> torch.optim.O
         "sgd": torch.optim.SGD,
     }
     return kinds[settings.optimiser](parameters, lr=rate)
-
-
-def silent(networks: Networks) -> Networks:
-    """A copy whose output is zero."""
-    made = copy.deepcopy(networks)
-    with torch.no_grad():
-        made.weights[-1].zero_()
-        made.biases[-1].zero_()
-    return made
-
-
-class _Best:
-    """The best state of each member so far; begins with no network at all."""
-
-    def __init__(self, start: Networks, learned: Sequence[Tensor], error: Tensor) -> None:
-        self.networks = start
-        self.learned = [values.detach().clone() for values in learned]
-        self.error = error
-        self.last_gain = 0
-        self.gained = False
-
-    def look(
-        self, epoch: int, networks: Networks, learned: Sequence[Tensor], error: Tensor
-    ) -> None:
-        """Take over the members whose held-out error fell; NaN never counts as lower.
-
-        Parameters that members share are taken over with all members, where their mean fell.
-        """
-        better = error < self.error
-        if learned:
-            better = torch.full_like(better, bool(error.nanmean() < self.error.nanmean()))
-        if not bool(better.any()):
-            return
-        self.last_gain, self.gained = epoch, True
-        self.error = torch.where(better, error, self.error)
-        self.learned = [values.detach().clone() for values in learned]
-        with torch.no_grad():
-            for mine, theirs in zip(self.networks.parameters(), networks.parameters(), strict=True):
-                mine[:, better] = theirs[:, better]
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "networks": self.networks.state_dict(),
-            "learned": self.learned,
-            "error": self.error,
-            "last_gain": self.last_gain,
-            "gained": self.gained,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.networks.load_state_dict(state["networks"])
-        self.learned, self.error = state["learned"], state["error"].to(self.error)
-        self.last_gain, self.gained = int(state["last_gain"]), bool(state["gained"])

@@ -157,12 +157,25 @@ class Residual:
         self.whitening = Whitening.of(scaled, species, self.n_elements)
 
     def parts(
-        self, size: int | None, dtype: torch.dtype, device: torch.device
+        self,
+        size: int | None,
+        dtype: torch.dtype,
+        device: torch.device,
+        new: Tensor | None = None,
     ) -> "list[Block] | list[_Lazy]":
-        """The structures in groups of at most ``size`` that can be stacked."""
-        groups: dict[tuple[int, bool], list[int]] = {}
+        """The structures in groups of at most ``size`` that can be stacked.
+
+        Args:
+            size: None for any.
+            dtype: of the numbers.
+            device: where they are kept.
+            new: structures that share no part with others (F,).
+        """
+        groups: dict[tuple[int, bool, bool], list[int]] = {}
         for index, target in enumerate(self._targets):
-            groups.setdefault((len(target.forces), target.virial is None), []).append(index)
+            fresh = new is not None and bool(new[index])
+            kind = (len(target.forces), target.virial is None, fresh)
+            groups.setdefault(kind, []).append(index)
         split = [
             own[start : start + (size or len(own))]
             for own in groups.values()

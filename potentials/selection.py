@@ -1,13 +1,17 @@
-"""Which basis, ridge and weight of energies the linear term uses: what held-out errors say.
+"""Which bases, ridges and weights of energies the linear term uses: what held-out errors say.
 
 Parts of the loss have different units and different noise. Judged by the sum of the logarithms of
 their errors, which is the likelihood under unknown noise of each part, none has to be weighed by
 hand: a data set whose energies can be fitted to 0.5 meV/atom gets them so.
+
+Held-out errors of few labels are themselves uncertain, so that the best of them is partly luck.
+The linear term is therefore a mean over choices, in which each counts by its merit (exponential
+weights, as in Dalalyan & Tsybakov 2008, doi:10.1007/s10994-008-5051-0); more labels sharpen it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 import torch
 from torch import Tensor
@@ -26,7 +30,7 @@ TUNE_FROM = 60
 ENERGY_FACTORS = (10.0, 100.0, 1000.0)
 RIDGE_FACTORS = (10.0, 1.0, 0.1, 0.01, 0.001)
 #: on few labels large ones matter: they halve the error on ten to thirty
-FEW_RIDGES = (1000.0, 100.0, 10.0, 1.0, 0.1)
+FEW_RIDGES = (1e5, 1e4, 1e3, 100.0, 10.0, 1.0, 0.1)
 #: equations per coefficient that a basis must have at least
 LEAST_EQUATIONS = 2.0
 #: most coefficients of the linear term, all elements together
@@ -40,6 +44,12 @@ MOST_BLOCKS = 20
 STRESS_COUNTS = 0.5
 #: errors below this are rounding and no merit
 SMALLEST = 1e-6
+#: choices count as exp(-SHARPNESS labels difference); on 10 to 100 labels 0.03 to 0.1 serve alike
+SHARPNESS = 0.05
+#: choices whose share is below this part of the best one's are left out
+LEAST_SHARE = 0.1
+#: most choices in a mean; a large basis takes a while to solve
+MOST_CHOICES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,29 @@ class Choice:
     components: int
     ridge: float
     loss: LossWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Choices whose mean is the linear term.
+
+    Attributes:
+        choices: the best first.
+        shares: of each in the mean; they sum to one.
+    """
+
+    choices: tuple[Choice, ...]
+    shares: tuple[float, ...] = (1.0,)
+
+    @property
+    def best(self) -> Choice:
+        """The choice of highest merit."""
+        return self.choices[0]
+
+    @property
+    def components(self) -> int:
+        """Components of the largest basis among the choices."""
+        return max(choice.components for choice in self.choices)
 
 
 def candidates(
@@ -77,8 +110,8 @@ def choose(
     tried: Sequence[int],
     n_labels: int,
     n_elements: int,
-) -> tuple[Choice, Errors | None]:
-    """The choice of lowest held-out error, and its errors.
+) -> tuple[Blend, Errors | None]:
+    """Choices of low held-out error, and the errors of the best.
 
     On few labels the weight of energies is left as it is given.
 
@@ -90,27 +123,44 @@ def choose(
         n_labels: number of structures.
         n_elements: number of elements.
     """
-    best = Choice(0, spec.ridge, loss)
     if not splits:
-        return best, None
+        return Blend((Choice(0, spec.ridge, loss),)), None
     tuned = n_labels >= TUNE_FROM
     ridges = [spec.ridge * factor for factor in (RIDGE_FACTORS if tuned else FEW_RIDGES)]
-    found: Errors | None = None
+    judged: list[tuple[Choice, Errors]] = []
 
     def judge(components: int, weights: LossWeights) -> None:
-        """Keep what is better than the best so far."""
-        nonlocal best, found
         used = used_of(splits[0].seen.right.shape[1], components, tried[-1], n_elements)
-        judged = held_out(splits, weights, ridges, used, n_elements)
-        for ridge, errors in zip(ridges, judged, strict=True):
-            if found is None or merit(errors, found, loss):
-                best, found = Choice(components, ridge, weights), errors
+        errors = held_out(splits, weights, ridges, used, n_elements)
+        choices = (Choice(components, ridge, weights) for ridge in ridges)
+        judged.extend(zip(choices, errors, strict=True))
+
+    def best() -> tuple[Choice, Errors]:
+        return min(judged, key=lambda one: demerit(one[1], loss))
 
     for components in tried:
         judge(components, loss)
+    components = best()[0].components
     for factor in ENERGY_FACTORS if tuned else ():
-        judge(best.components, loss.model_copy(update={"energy": loss.energy * factor}))
-    return best, found
+        judge(components, loss.model_copy(update={"energy": loss.energy * factor}))
+    demerits = [demerit(errors, loss) for _, errors in judged]
+    return blended([choice for choice, _ in judged], demerits, n_labels), best()[1]
+
+
+def blended(choices: Sequence[Choice], demerits: Sequence[float], n_labels: int) -> Blend:
+    """Choices by how good they are and how well that is known.
+
+    Args:
+        choices: what was judged.
+        demerits: of each, lower is better; earlier choices win ties.
+        n_labels: number of labels that judged them.
+    """
+    order = sorted(range(len(choices)), key=lambda place: demerits[place])[:MOST_CHOICES]
+    sharpness, lowest = SHARPNESS * n_labels, demerits[order[0]]
+    weights = [exp(-sharpness * (demerits[place] - lowest)) for place in order]
+    kept = [(p, w) for p, w in zip(order, weights, strict=True) if w >= LEAST_SHARE]
+    total = sum(weight for _, weight in kept)
+    return Blend(tuple(choices[p] for p, _ in kept), tuple(w / total for _, w in kept))
 
 
 def used_of(n_columns: int, components: int, most: int, n_elements: int) -> Tensor:
@@ -119,29 +169,34 @@ def used_of(n_columns: int, components: int, most: int, n_elements: int) -> Tens
     return used_columns(n_elements, n_plain, most, components)
 
 
-def merit(one: Errors, other: Errors, loss: LossWeights) -> bool:
-    """Whether ``one`` is better: by the sum of the logarithms of the errors that count.
+def demerit(errors: Errors, loss: LossWeights) -> float:
+    """The sum of the logarithms of the errors; a part that the loss leaves out does not count.
 
-    A part that the loss leaves out does not count.
+    Args:
+        errors: of energies, forces and virials.
+        loss: its weights.
     """
     counts = (loss.energy > 0, loss.forces > 0, STRESS_COUNTS * (loss.virial > 0))
+    parts = (errors.energy, errors.forces, errors.virial)
+    logs = (log(max(error, SMALLEST)) for error in parts)
+    return sum(count * size for count, size in zip(counts, logs, strict=True))
 
-    def total(errors: Errors) -> float:
-        parts = (errors.energy, errors.forces, errors.virial)
-        return sum(
-            count * log(max(error, SMALLEST)) for count, error in zip(counts, parts, strict=True)
-        )
 
-    return total(one) < total(other)
+def merit(one: Errors, other: Errors, loss: LossWeights) -> bool:
+    """Whether ``one`` is better."""
+    return demerit(one, loss) < demerit(other, loss)
 
 
 def blocks(folds: Tensor) -> tuple[Tensor, Tensor]:
     """Block of every structure and fold of every block; few structures are a block each.
 
+    Folds of few structures are of equal size: chance would leave some with hardly any.
+
     Args:
         folds: a number from 0 to `MOST_BLOCKS` - 1 for every structure (F,).
     """
     if len(folds) <= MOST_SINGLE:
-        return torch.arange(len(folds)), folds % FOLDS
+        place = folds.argsort(stable=True).argsort()
+        return torch.arange(len(folds)), place % FOLDS
     names, block = folds.unique(return_inverse=True)
     return block, names % FOLDS

@@ -88,6 +88,14 @@ class NetworkSpec(Settings):
         description="Exponent of the focal weight of labels when networks are trained again; 0 "
         "switches it off, which no exponent was better than (docs/potentials.md).",
     )
+    replay: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of every epoch that new labels make up when networks are trained again "
+        "on more labels, each at most ten times; 0: no more than they are. With batch: null all "
+        "labels are looked at alike.",
+    )
     gdf: bool = Field(
         default=False, description="Weigh forces on atoms in rare surroundings up (GDF)."
     )

@@ -11,14 +11,16 @@ from torch import Tensor
 
 from potentials.closed_form import Closed, calibrated, closed_form, joined, no_linear
 from potentials.dataset import DataError, DataSet, check, data_set, elements_of, labelled
+from potentials.domain import FOLDS, Domain, domain_of
 from potentials.embedding_training import learn
 from potentials.ensemble import Ensemble
 from potentials.network import Networks
-from potentials.network_training import Problem, Training, train_networks
+from potentials.network_training import Problem, Training, fold_of, train_networks
 from potentials.progress import NO_HOOKS, Hooks, Progress
 from potentials.rarity import rarity
+from potentials.replay import short_keys, unseen
 from potentials.residual import Residual
-from potentials.selection import Choice
+from potentials.selection import Blend, Choice
 from potentials.spec import EnsembleSpec, NetworkSpec
 from potentials.structures import FloatArray, Frame
 from potentials.wall import no_wall, wall_of
@@ -76,7 +78,8 @@ def fit(
     closed = closed_form(spec, data, rng)
     networks = _networks(spec, data, closed, rng, None if learned else warm, hooks)
     found = joined(spec, data, closed, networks)
-    factors = calibrated(spec, data, closed, calibration)
+    factors = calibrated(spec, data, closed, found, calibration)
+    bounds, domain = _domain(data)
     ensemble = Ensemble(
         spec=spec,
         elements=elements,
@@ -86,18 +89,23 @@ def fit(
         constants=found.term.constants,
         networks=found.networks,
         wall=wall_of(data.features, elements) if spec.wall else no_wall(len(elements)),
-        bounds=_bounds(data, len(elements)),
+        bounds=bounds,
         calibration=factors.energy,
         force_calibration=factors.forces,
+        energy_floor=factors.energy_floor,
+        force_floor=factors.force_floor,
+        domain=domain,
         engine=given.frames[0].label.engine,
         facts={},
         learned=learned,
+        trained_on=() if found.networks is None else short_keys(data.ids),
     )
-    choice = found.choice
+    choice = found.blend.best
     facts = {
         "labels": len(frames),
         "products": choice.components > 0,
-        "components": choice.components,
+        "components": found.blend.components,
+        "choices": len(found.blend.choices),
         "ridge": choice.ridge,
         "energy_weight": choice.loss.energy,
         "networks": found.networks is not None,
@@ -123,7 +131,7 @@ def _networks(
         return None
     seen, linear = closed.seen, no_linear(spec, data)
     if spec.linear.enabled:
-        plain = Choice(0, spec.linear.ridge, closed.choice.loss)
+        plain = Blend((Choice(0, spec.linear.ridge, closed.choice.loss),))
         linear = closed.solved([closed.problem], seen, plain)
     residual = Residual(
         data.features,
@@ -135,15 +143,16 @@ def _networks(
     )
     device = _device(settings)
     dtype = getattr(torch, settings.precision)
-    parts = residual.parts(settings.batch, dtype, device)
+    earlier = _earlier(spec, warm)
+    new = _new(settings, data, () if earlier is None else earlier.trained_on)
     block = closed.problem.block
     problem = Problem(
-        parts,
+        residual.parts(settings.batch, dtype, device, new),
         train=(seen[:, block] * data.weights).to(device),
         check=torch.where(closed.kept_out[:, block], data.weights, 0.0).to(device),
         loss=closed.choice.loss,
+        new=None if new is None else new.to(device),
     )
-    earlier = _earlier(spec, warm)
     start = _start(spec, data, residual, rng, earlier).to(device, dtype)
     used = _beginning(settings) if earlier is None else _again(settings)
     trained = train_networks(Training(used, problem, start, rng), hooks)
@@ -162,9 +171,16 @@ def _again(settings: NetworkSpec) -> NetworkSpec:
     return settings.model_copy(update={"learning_rate": AGAIN * settings.learning_rate})
 
 
-def _earlier(spec: EnsembleSpec, warm: Ensemble | None) -> Networks | None:
-    """Networks of an earlier ensemble, if they are of the same shape."""
-    return warm.networks if warm is not None and _same_shape(warm.spec, spec) else None
+def _new(settings: NetworkSpec, data: DataSet, known: Sequence[str]) -> Tensor | None:
+    """Labels that are to be replayed, if any (F,): those that are not known."""
+    wanted = settings.replay > 0.0 and settings.batch is not None
+    return unseen(data.ids, known) if wanted else None
+
+
+def _earlier(spec: EnsembleSpec, warm: Ensemble | None) -> Ensemble | None:
+    """An earlier ensemble, if it has networks of the same shape."""
+    usable = warm is not None and warm.networks is not None and _same_shape(warm.spec, spec)
+    return warm if usable else None
 
 
 def _start(
@@ -172,12 +188,18 @@ def _start(
     data: DataSet,
     residual: Residual,
     rng: np.random.Generator,
-    earlier: Networks | None,
+    earlier: Ensemble | None,
 ) -> Networks:
-    """Networks to start from: earlier ones, or new ones."""
+    """Networks to start from: those of an earlier ensemble, or new ones."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    if earlier is not None:
-        return residual.whitening.unfolded(earlier)
+    if earlier is not None and earlier.networks is not None:
+        start = residual.whitening.unfolded(earlier.networks)
+        if not (spec.linear.enabled or earlier.spec.linear.enabled):
+            # bare networks stand on reference energies, and these move with every label
+            moved = earlier.reference - data.labelled.reference
+            with torch.no_grad():
+                start.biases[-1].add_(moved[:, None, None, None])
+        return start
     n_elements, n_plain = data.scaling.mean.shape
     return Networks(spec.members, n_elements, n_plain, spec.network.hidden, generator)
 
@@ -233,17 +255,21 @@ def _same_shape(one: EnsembleSpec, other: EnsembleSpec) -> bool:
     return one.network.hidden == other.network.hidden and one.members == other.members
 
 
-def _bounds(data: DataSet, n_elements: int) -> Tensor:
-    """Range of the scaled descriptors of every element in the labels (2, E, D)."""
-    values = torch.cat([f.values for f in data.features])
-    species = torch.cat([f.species for f in data.features])
+def _domain(data: DataSet) -> tuple[Tensor, Domain]:
+    """Range of the scaled descriptors of every element in the labels (2, E, D), and what else."""
+    own = [features.values for features in data.features]
+    values, n_elements = torch.cat(own), len(data.scaling.mean)
+    species = torch.cat([features.species for features in data.features])
     scaled = data.scaling.apply(values, species)
-    low, high = [], []
-    for element in range(n_elements):
-        own = scaled[species == element]
-        # an element met only without labels: everything is beyond the data
-        empty = scaled.new_zeros(1, scaled.shape[1])
-        own = own if len(own) else empty
-        low.append(own.amin(dim=0))
-        high.append(own.amax(dim=0))
-    return torch.stack([torch.stack(low), torch.stack(high)])
+    index = species[:, None].expand_as(scaled)
+    # an element met only without labels: everything is beyond the data
+    empty = scaled.new_zeros(n_elements, scaled.shape[1])
+    bounds = torch.stack(
+        [
+            empty.scatter_reduce(0, index, scaled, kind, include_self=False)
+            for kind in ("amin", "amax")
+        ]
+    )
+    sizes = [len(part) for part in own]
+    folds = fold_of(data.ids, FOLDS)
+    return bounds, domain_of(values, species, sizes, folds, n_elements)

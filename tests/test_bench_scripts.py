@@ -100,13 +100,6 @@ class TestFocal:
         squares = [float(goal.energy / (len(goal.forces) / 3)) ** 2 for goal in goals]
         np.testing.assert_allclose(energy, np.mean(squares) ** 0.5, rtol=1e-4)
 
-    def test_replay_has_as_many_parts_half_of_them_new(self, script):
-        old, new = [f"old {i}" for i in range(9)], ["new 0", "new 1"]
-        found = script("focal").replayed(old, new, np.random.default_rng(0))
-        assert len(found) == 11
-        kept = [part for part in found if part in old]
-        assert len(kept) == len(set(kept)) == 5
-
     def test_a_run_is_not_repeated_and_the_table_adds_up(
         self, bench, script, tmp_path, capsys, monkeypatch
     ):
@@ -177,7 +170,8 @@ class TestUncertainty:
     def test_rows_of_both_kinds(self, script, data, monkeypatch, tmp_path, capsys):
         uncertainty = script("uncertainty")
         monkeypatch.setattr(uncertainty, "load", data)
-        words = ["--only", "tiny", "--shallow", "3", "--full", "2", "--json"]
+        words = ["--only", "tiny", "--regions", "tiny", "--default", "--shallow", "3"]
+        words += ["--full", "2", "--json"]
         words += ["--change", TestLearning.CHANGE.replace('"members": 2, ', "")]
         words += ["--results", str(tmp_path / "r.jsonl"), "--plot", str(tmp_path / "x.png")]
         uncertainty.main(words)
@@ -205,12 +199,60 @@ class TestUncertainty:
         assert area(np.array([0.0, 0.0]), np.array([0.0, 0.0])) == 0.5
         assert area(np.array([1.0]), np.array([0.0, 2.0])) == 0.5
 
-    def test_factors_bring_spreads_to_the_size_of_errors(self, script):
+    def test_surprise_is_least_for_true_spreads(self, script):
         uncertainty, errors = script("uncertainty"), script("aga.models.errors")
         rng = np.random.default_rng(0)
         spread = rng.uniform(0.5, 1.5, 4000)
-        off, forces = 3.0 * spread * rng.normal(size=4000), rng.normal(size=(4000, 3))
-        energy = errors.Compared(np.zeros(4000), off, spread)
-        of_forces = errors.Compared(np.zeros((4000, 3)), forces, np.full(4000, 3.0**0.5 / 4.0))
-        found = errors.Evaluation(energy, of_forces, None, 0, 4000, 1.0)
-        assert uncertainty.factors(found) == pytest.approx((3.0, 4.0), rel=0.05)
+        off = spread[:, None] * rng.normal(size=(4000, 3)) / 3.0**0.5
+
+        def surprise(factor):
+            found = errors.Compared(np.zeros((4000, 3)), off, factor * spread)
+            return uncertainty.surprise(found)
+
+        assert surprise(1.0) < min(surprise(0.9), surprise(1.1))
+        # the entropy of a normal distribution of three dimensions, by hand
+        entropy = 1.5 * np.log(2.0 * np.pi * np.e) + 3.0 * np.mean(np.log(spread / 3.0**0.5))
+        assert surprise(1.0) == pytest.approx(entropy, abs=0.1)
+
+
+#: what rows of the speed table have in common
+SPEED = {"system": "si8x32", "K": 4, "threads": 1, "precision": "float32"}
+
+
+class TestSpeedBars:
+    def test_bars_are_of_one_thread_and_single_precision_for_ours(self, script):
+        own = SPEED | {"code": "ours", "us_per_atom": 3.0, "ratio": 1.0}
+        rows = [
+            own,
+            own | {"threads": 2},
+            own | {"precision": "float64"},
+            own | {"system": "si216"},
+            own | {"code": "peer", "precision": "float64", "us_per_atom": 60.0, "ratio": 20.0},
+            own | {"code": "not there", "us_per_atom": None},
+        ]
+        found = script("speed_bars").bars(rows, "si8x32")
+        assert found == [
+            ("peer, K = 4", 60.0, 20.0, False),
+            ("this program, K = 4", 3.0, 1.0, True),
+        ]
+
+    def test_a_picture_is_drawn(self, script, tmp_path):
+        rows = [SPEED | {"code": "ours", "us_per_atom": 3.0, "ratio": 1.0}]
+        script("speed_bars").draw(rows, tmp_path / "bars.png")
+        assert (tmp_path / "bars.png").stat().st_size > 5000
+
+
+class TestAccuracy:
+    def test_table_and_picture(self, script, data, monkeypatch, tmp_path, capsys):
+        bench = script("accuracy")
+        monkeypatch.setattr(bench, "load", data)
+        change = json.dumps({"descriptor": QUICK, "network": {"enabled": False}})
+        picture = tmp_path / "parity.png"
+        words = ["--only", "tiny", "--threads", "1", "--change", change, "--plot", str(picture)]
+        monkeypatch.setattr(sys, "argv", ["accuracy.py", *words, "--json"])
+        bench.main()
+        [row] = lines(capsys)
+        assert row["train"] == 40
+        assert row["n_structures"] == 20
+        assert 0 < row["energy_rmse_mev_per_atom"] < 1000
+        assert picture.stat().st_size > 5000

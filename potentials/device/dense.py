@@ -18,7 +18,7 @@ class Found(NamedTuple):
         energy: of the members [eV] (M, K).
         forces: mean [eV/Å] (M, A, 3).
         virial: mean dE/dstrain, symmetric [eV] (M, 3, 3).
-        beyond: largest scaled descriptor outside the training data (M,).
+        values: descriptors (M, A, D).
         square: squared lengths of the pairs [Å^2] (M, A, W); infinite where there is none.
         kind: element index of the neighbours (M, A, W).
     """
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     energy: Tensor
     forces: Tensor
     virial: Tensor
-    beyond: Tensor
+    values: Tensor
     square: Tensor
     kind: Tensor
 
@@ -71,7 +71,7 @@ def evaluate(state: State, lists: Lists, groups: Groups, model: Model, solid: Te
         energy=_sums(energies.reshape(*shape, -1), state, model),
         forces=_forces(pull.reshape(shape[0], -1, 3), lists).to(state.positions),
         virial=_virial(pull, vectors.detach(), shape[0]).to(state.positions),
-        beyond=(model.beyond(scaled, species).reshape(shape) * state.real).amax(dim=1),
+        values=values.detach().reshape(*shape, -1),
         square=square,
         kind=kind,
     )

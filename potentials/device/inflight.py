@@ -92,7 +92,7 @@ def relax(  # noqa: PLR0913  # the arguments of `potentials.relax.relax`, and wh
         )
         Flight(host, course).run(int(widths[own].max()))
         numbers = [structures[index].numbers for index in own]
-        ends = ends_of(host, numbers, pressure, ensemble.calibration)
+        ends = ends_of(host, numbers, pressure, ensemble.errors)
         results.update(zip(own.tolist(), ends, strict=True))
     return [results[index] for index in range(len(structures))]
 

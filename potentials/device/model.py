@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from potentials.device.setup import Setup
     from potentials.ensemble import Ensemble
 
-#: smallest range of a scaled descriptor that counts, as in `Ensemble`
-_NARROW = 1e-3
-
 
 class Groups(NamedTuple):
     """Atoms by element.
@@ -125,7 +122,6 @@ class Model:
         local: descriptors and wall from pair vectors.
         waits: whether the host has to wait for the descriptor.
         mean, inverse_spread: of the descriptors (E, D).
-        low, high, inverse_range: of the training data's scaled descriptors (E, D).
         elements: parameters by element.
         activations: of the hidden layers.
         constants: energies of single atoms [eV] (E, K), in the type of the state.
@@ -137,9 +133,6 @@ class Model:
     waits: bool
     mean: Tensor
     inverse_spread: Tensor
-    low: Tensor
-    high: Tensor
-    inverse_range: Tensor
     elements: tuple[Element, ...]
     activations: tuple[str, ...]
     constants: Tensor
@@ -169,11 +162,6 @@ class Model:
         slopes = torch.cat([slope for _, slope in parts])[groups.place]
         return energies, slopes * self.inverse_spread[species]
 
-    def beyond(self, scaled: Tensor, species: Tensor) -> Tensor:
-        """How far each atom is outside the training data, in units of their range (N,)."""
-        out = torch.maximum(self.low[species] - scaled, scaled - self.high[species])
-        return (out * self.inverse_range[species]).amax(dim=1).clamp(min=0.0)
-
 
 def model_of(ensemble: "Ensemble", device: torch.device, setup: "Setup") -> Model:
     """An ensemble on a device.
@@ -187,7 +175,6 @@ def model_of(ensemble: "Ensemble", device: torch.device, setup: "Setup") -> Mode
 
     n_elements = len(ensemble.elements)
     descriptor = ensemble.spec.descriptor
-    low, high = ensemble.bounds
     values = dense(descriptor, n_elements, ensemble.learned, device, setup.dtype)
     constants = (ensemble.constants + ensemble.reference).T.to(setup.state_dtype)
     waits = isinstance(values, Listed)
@@ -204,9 +191,6 @@ def model_of(ensemble: "Ensemble", device: torch.device, setup: "Setup") -> Mode
         waits=waits,
         mean=put(ensemble.scaling.mean),
         inverse_spread=put(1.0 / ensemble.scaling.spread),
-        low=put(low),
-        high=put(high),
-        inverse_range=put(1.0 / (high - low).clamp(min=_NARROW)),
         elements=tuple(_element(ensemble, element, put) for element in range(n_elements)),
         activations=() if ensemble.networks is None else ensemble.networks.activations,
         constants=constants.to(device),

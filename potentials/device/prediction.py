@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from potentials.calibration import Calibration
 from potentials.device.classes import classes, expected
 from potentials.device.deck import Course, lists_of
 from potentials.device.dense import Found, evaluate
@@ -19,6 +20,7 @@ from potentials.device.model import groups_of, model_of
 from potentials.device.neighbours import sound
 from potentials.device.setup import Setup
 from potentials.device.state import State, state_of
+from potentials.domain import Ranges, extrapolation, ranges
 from potentials.ensemble import Ensemble, Prediction
 
 #: lists for one evaluation reach this far beyond the cutoff [Å], for rounding
@@ -52,6 +54,7 @@ def predict(
     given, place = replace(setup or Setup(), skin=_MARGIN), torch.device(device)
     rules = Rules.of(ensemble, None, (0.0, 0.0, 0)).to(place, given.dtype)
     course = Course(model_of(ensemble, place, given), rules, given, place)
+    known = ranges(ensemble.bounds, ensemble.scaling, ensemble.domain).to(place, given.dtype)
     widths = expected(structures, course.radius)
     sizes = np.array([len(atoms) for atoms in structures], dtype=np.int64)
     found: list[Single] = []
@@ -62,21 +65,21 @@ def predict(
             mine, ensemble.elements, course.model.members, given.state_dtype, crystals=False
         )
         order.extend(own.tolist())
-        found.extend(_class(host, course, int(widths[own].max())))
+        found.extend(_class(host, course, known, int(widths[own].max())))
     ordered = [single for _, single in sorted(zip(order, found, strict=True), key=itemgetter(0))]
-    return _joined(ordered, structures, ensemble.calibration)
+    return _joined(ordered, structures, ensemble.errors)
 
 
 class Single(NamedTuple):
-    """Results of one structure, float64 on the host; as in `Found`."""
+    """Results of one structure, float64 on the host; as in `Found` and `Prediction`."""
 
     energy: Tensor
     forces: Tensor
     virial: Tensor
-    beyond: Tensor
+    extrapolation: Tensor
 
 
-def _class(host: State, course: Course, width: int) -> list[Single]:
+def _class(host: State, course: Course, known: Ranges, width: int) -> list[Single]:
     """Results of structures of one class, in their order."""
     sample = host.rows(torch.arange(min(_SAMPLE, len(host.status)))).to(course.device)
     each = bytes_per_atom(sample, lists_of(sample, course, width), course.model)
@@ -85,7 +88,7 @@ def _class(host: State, course: Course, width: int) -> list[Single]:
     found: list[Single] = []
     while len(found) < len(host.status):
         end = min(len(found) + slots, len(host.status))
-        part = _part(host.rows(torch.arange(len(found), end)), course, width)
+        part = _part(host.rows(torch.arange(len(found), end)), course, known, width)
         if part is None:
             slots = max(1, (end - len(found)) // 2)
         else:
@@ -93,19 +96,21 @@ def _class(host: State, course: Course, width: int) -> list[Single]:
     return found
 
 
-def _part(host: State, course: Course, width: int) -> list[Single] | None:
+def _part(host: State, course: Course, known: Ranges, width: int) -> list[Single] | None:
     """Results of one batch, or None where memory ran out.
 
     Raises:
         torch.OutOfMemoryError: one structure alone does not fit.
     """
     try:
-        found = _evaluated(host.to(course.device), host, course, width)
+        state = host.to(course.device)
+        found = _evaluated(state, host, course, width)
+        beyond = _extrapolation(found, state, known)
     except torch.OutOfMemoryError:
         if len(host.status) == 1:
             raise
         return None
-    parts = (found.energy, found.forces, found.virial, found.beyond)
+    parts = (found.energy, found.forces, found.virial, beyond)
     energy, forces, virial, beyond = (part.cpu().double() for part in parts)
     sizes = host.real.sum(dim=1).tolist()
     return [
@@ -124,7 +129,14 @@ def _evaluated(state: State, host: State, course: Course, width: int) -> Found:
     return evaluate(state, lists, groups, course.model, solid)
 
 
-def _joined(found: list[Single], structures: Sequence[Atoms], calibration: float) -> Prediction:
+def _extrapolation(found: Found, state: State, known: Ranges) -> Tensor:
+    """How far structures are outside the training data (M,)."""
+    system, place = torch.nonzero(state.real, as_tuple=True)
+    values, species = found.values[system, place], state.species[system, place]
+    return extrapolation(values, species, system, len(state.real), known)
+
+
+def _joined(found: list[Single], structures: Sequence[Atoms], errors: Calibration) -> Prediction:
     """One prediction for all structures in their order."""
     member_energy = torch.stack([single.energy for single in found], dim=1)
     count = torch.tensor([len(atoms) for atoms in structures], dtype=torch.float64)
@@ -136,9 +148,9 @@ def _joined(found: list[Single], structures: Sequence[Atoms], calibration: float
     return Prediction(
         energy=member_energy.mean(dim=0),
         member_energy=member_energy,
-        energy_std=deviation / count * calibration,
+        energy_std=errors.of_energies(deviation / count),
         forces=torch.cat([single.forces for single in found]),
         stress=torch.where(volume > 0, virial / volume, torch.zeros_like(virial)),
         forces_std=None,
-        extrapolation=torch.stack([single.beyond for single in found]),
+        extrapolation=torch.stack([single.extrapolation for single in found]),
     )

@@ -41,8 +41,7 @@ class Compiled:
 
     def __init__(self, ensemble: Ensemble, precision: Precision = "float64") -> None:
         self.elements = ensemble.elements
-        self.calibration = ensemble.calibration
-        self.force_calibration = ensemble.force_calibration
+        self.errors = ensemble.errors
         self.dtype = np.dtype(precision)
         self.model = pack(ensemble, self.dtype)
         self._packed = Bundle(self.model)
@@ -77,7 +76,7 @@ class Compiled:
         packed = Bundle(still)
 
         def work(start: int, stop: int) -> None:
-            with self._desk(given, members=members) as desk:
+            with self._desk(given, members=members, extrapolation=True) as desk:
                 while start < stop:
                     start, ended = evaluate_many(desk.evaluator, packed, start, stop)
                     if ended == UNSOUND:
@@ -114,7 +113,7 @@ class Compiled:
             atoms = int(given.first[stop] - given.first[start])
             most = max(LONGEST_CALL // max(atoms, 1), 1)
             rules = Bundle(bounds.rules())
-            with self._desk(given, members=False) as desk:
+            with self._desk(given, members=False, extrapolation=False) as desk:
                 while (moving.status[start:stop] == RUNNING).any():
                     part = (start, stop, most)
                     _, ended = relax_many(desk.evaluator, packed, rules, part)
@@ -125,15 +124,18 @@ class Compiled:
         return self._ended(moving)
 
     @contextmanager
-    def _desk(self, given: Batch, *, members: bool) -> Iterator[Desk]:
+    def _desk(self, given: Batch, *, members: bool, extrapolation: bool) -> Iterator[Desk]:
         """Working memory that no other thread has at the same time."""
         n_atoms = int(np.diff(given.first).max())
         try:
             desk = self._desks.pop()
         except IndexError:
             desk = None
-        if desk is None or desk.n_atoms < n_atoms or desk.members != members:
-            desk = Desk(self._packed, self.dtype, n_atoms, members=members)
+        asked = members, extrapolation
+        if desk is None or desk.n_atoms < n_atoms or (desk.members, desk.extrapolation) != asked:
+            desk = Desk(
+                self._packed, self.dtype, n_atoms, members=members, extrapolation=extrapolation
+            )
         yield desk
         self._desks.append(desk)
 
@@ -151,7 +153,7 @@ class Compiled:
     def _prediction(self, still: Still, *, members: bool) -> Prediction:
         member_energy = torch.as_tensor(still.energy.T.copy())
         given: Batch = still.batch.parts
-        spread = _deviation(still.energy) / np.diff(given.first) * self.calibration
+        spread = self.errors.of_energies(_deviation(still.energy) / np.diff(given.first))
         volumes = np.abs(np.linalg.det(given.cells))
         virial = still.virial[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
         stress = np.divide(
@@ -166,7 +168,7 @@ class Compiled:
             energy_std=torch.as_tensor(spread),
             forces=torch.as_tensor(still.forces),
             stress=torch.as_tensor(stress),
-            forces_std=torch.as_tensor(np.sqrt(still.variance) * self.force_calibration)
+            forces_std=torch.as_tensor(self.errors.of_forces(np.sqrt(still.variance)))
             if members
             else None,
             extrapolation=torch.as_tensor(still.extrapolation),
@@ -176,7 +178,7 @@ class Compiled:
         energy = moving.energy
         given: Batch = moving.batch.parts
         sizes = np.diff(given.first)
-        spread = _deviation(energy) / sizes * self.calibration
+        spread = self.errors.of_energies(_deviation(energy) / sizes)
         return Ended(
             positions=given.positions,
             cells=given.cells,

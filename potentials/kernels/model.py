@@ -82,9 +82,9 @@ class Model(NamedTuple):
         descriptors, columns: number of descriptors D, and that filled up.
         mean: of the descriptors (E x D,).
         inverse_spread: one over their spread (E x D,).
-        low, high: smallest and largest scaled descriptor of the training data (E x D,).
-        inverse_range: one over their difference (E x D,).
-        slack: how far beyond, in units of that, is rounding.
+        middle, low, high, inverse_range, mean_low, mean_high, mean_inverse: where the training
+            data are, as in `potentials.domain.Ranges` (E x D,).
+        margin, mean_margin: how far beyond that atoms and means are still inside.
         weights: all weights and biases, one after the other.
         layers: one row a hidden layer, at least one; columns named below (layers, 9).
         hidden: number of layers that are there: none where there are no networks.
@@ -101,10 +101,15 @@ class Model(NamedTuple):
     columns: int
     mean: Any
     inverse_spread: Any
+    middle: Any
     low: Any
     high: Any
     inverse_range: Any
-    slack: float
+    mean_low: Any
+    mean_high: Any
+    mean_inverse: Any
+    margin: float
+    mean_margin: float
     weights: Any
     layers: Any
     hidden: int

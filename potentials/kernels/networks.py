@@ -24,7 +24,7 @@ from potentials.kernels.model import (
     WEIGHTS,
     Model,
 )
-from potentials.kernels.simd import filled, lanes, larger, largest, load, store, total
+from potentials.kernels.simd import filled, lanes, load, store, total
 
 
 class Signals(NamedTuple):
@@ -38,6 +38,7 @@ class Signals(NamedTuple):
         backward: derivatives of the energy by them before activation, likewise.
         halves: quadratic forms times leading components (tile x K x P,).
         energy: by atom and member (tile x K,).
+        means: sums over the atoms of each element, for `potentials.kernels.domain` (E x D,).
     """
 
     values: Any
@@ -47,6 +48,7 @@ class Signals(NamedTuple):
     backward: Any
     halves: Any
     energy: Any
+    means: Any
 
 
 @compiled
@@ -252,17 +254,3 @@ def _pull_first(model: Model, e: Any, first: Any, count: Any, room: Signals) -> 
             at = t * columns + d
             scale = load(model.inverse_spread, e * columns + d)
             store(room.pull, at, load(room.pull, at) * scale)
-
-
-@compiled
-def beyond(model: Model, e: Any, t: Any, room: Signals) -> Any:
-    """How far the descriptors of one atom leave the training data, in units of their range."""
-    columns = model.columns
-    worst = filled(room.scaled, 0.0)
-    for d in range(0, columns, lanes(room.scaled)):
-        scaled, own = load(room.scaled, t * columns + d), e * columns + d
-        outside = larger(load(model.low, own) - scaled, scaled - load(model.high, own))
-        worst = larger(worst, outside * load(model.inverse_range, own))
-    found = largest(worst)
-    # descriptors of the training data themselves may be rounded to either side
-    return 0.0 if found < model.slack else float(found)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potentials.basis import forms
+from potentials.domain import ranges
 from potentials.kernels.arrays import Bundle, aligned, up
 from potentials.kernels.layout import Arrangement, Layout
 from potentials.kernels.model import PLACE, STRIDE, TILE, Model, Recipe
@@ -19,12 +20,8 @@ if TYPE_CHECKING:
     from potentials.descriptors.moments import Moments
     from potentials.ensemble import Ensemble
 
-#: wider than any scaled descriptor
-_WIDE = 1e30
-#: smallest range of a scaled descriptor that counts, as in `Ensemble`
-_NARROW = 1e-3
-#: how far beyond the training data, in units of their range, rounding may take a descriptor
-_SLACK = {"float32": 1e-4, "float64": 1e-9}
+#: half of a range that nothing is outside of
+_WIDE = 2.0
 
 
 class _Store:
@@ -97,7 +94,7 @@ def pack(ensemble: "Ensemble", dtype: Any) -> Model:
     def row(values: "Tensor", fill: float = 0.0) -> NDArray[Any]:
         return _flat(layout.put(values.double().numpy(), columns, fill), dtype)
 
-    low, high = ensemble.bounds
+    known = ranges(ensemble.bounds, ensemble.scaling, ensemble.domain)
     weights = _Weights(ensemble, layout, columns, dtype)
     return Model(
         recipe=parameters,
@@ -105,10 +102,15 @@ def pack(ensemble: "Ensemble", dtype: Any) -> Model:
         columns=columns,
         mean=row(ensemble.scaling.mean),
         inverse_spread=row(1.0 / ensemble.scaling.spread),
-        low=row(low, -_WIDE),
-        high=row(high, _WIDE),
-        inverse_range=row(1.0 / (high - low).clamp(min=_NARROW)),
-        slack=_SLACK[np.dtype(dtype).name],
+        middle=row(known.middle, 1.0),
+        low=row(known.low, -_WIDE),
+        high=row(known.high, _WIDE),
+        inverse_range=row(known.inverse, 0.5 / _WIDE),
+        mean_low=row(known.mean_low, -_WIDE),
+        mean_high=row(known.mean_high, _WIDE),
+        mean_inverse=row(known.mean_inverse, 0.5 / _WIDE),
+        margin=known.margins[0],
+        mean_margin=known.margins[1],
         weights=weights.joined,
         layers=weights.layers,
         hidden=weights.hidden,

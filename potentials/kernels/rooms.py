@@ -48,12 +48,15 @@ class Desk:
         dtype: of the model.
         n_atoms: of the largest structure.
         members: whether forces of every member are wanted.
+        extrapolation: whether it is asked how far structures leave the training data.
     """
 
-    def __init__(self, packed: Bundle, dtype: Any, n_atoms: int, *, members: bool) -> None:
+    def __init__(
+        self, packed: Bundle, dtype: Any, n_atoms: int, *, members: bool, extrapolation: bool
+    ) -> None:
         self._packed, self.dtype, self.n_atoms = packed, dtype, n_atoms
         self.model: Model = packed.parts
-        self.members = members
+        self.members, self.extrapolation = members, extrapolation
         self.n_images, self.width = 4096, 128
         self.result = self._result()
         self.signals = self._signals()
@@ -88,7 +91,7 @@ class Desk:
                 forces=np.zeros((self.n_atoms, 3)),
                 virial=np.zeros(6),
                 member_forces=np.zeros((n_members, self.n_atoms if self.members else 0, 3)),
-                extrapolation=np.zeros(1),
+                extrapolation=np.zeros(int(self.extrapolation)),
                 nearest=np.zeros((n_elements, n_elements)),
             )
         )
@@ -98,8 +101,9 @@ class Desk:
         descriptors = TILE * model.columns
         signals = TILE * int(model.layers[:, STRIDE].sum()) + WIDTH
         halves = TILE * model.form_columns
+        means = model.recipe.parts.elements * model.columns
         sizes = (descriptors, descriptors, descriptors, signals, signals, halves)
-        made = [aligned(size, self.dtype) for size in (*sizes, TILE * n_members)]
+        made = [aligned(size, self.dtype) for size in (*sizes, TILE * n_members, means)]
         return Bundle(Signals(*made))
 
     def _room(self) -> Bundle:

@@ -10,11 +10,12 @@ import numpy as np
 
 from potentials.kernels.atoms import describe_atom, pull_atom
 from potentials.kernels.compiling import compiled, entry
+from potentials.kernels.domain import forget_means, outside_of_atom, outside_of_means
 from potentials.kernels.grids import fill, part_of
 from potentials.kernels.images import place_images, place_nothing
 from potentials.kernels.model import TILE, Model, Recipe
 from potentials.kernels.neighbours import find
-from potentials.kernels.networks import beyond, differentiate, predict
+from potentials.kernels.networks import differentiate, predict
 from potentials.wall import CORE, HEIGHT
 
 #: how an evaluation can end: done, too many images or neighbours for the room, or no sense in it
@@ -61,7 +62,7 @@ class Result(NamedTuple):
         forces: of the mean [eV/Å] (n, 3).
         virial: dE/dstrain of the mean [eV], xx, yy, zz, yz, xz, xy (6,).
         member_forces: of each member, without the wall [eV/Å] (K, n, 3); none where n is 0.
-        extrapolation: how far descriptors leave the training data (1,).
+        extrapolation: how far descriptors leave the training data (1,), or none.
         nearest: shortest squared distance by elements [Å^2] (E, E).
     """
 
@@ -139,8 +140,10 @@ def evaluate(model: Any, batch: Any, m: int, alone: int, room: Any, result: Any)
         ended = place_structure(structure, model.recipe, room.images)
         if ended != DONE:
             return ended
-    for part in (result.energy, result.virial, result.extrapolation):
+    for part in (result.energy, result.virial):
         fill(part, 0.0)
+    fill(result.extrapolation, -1.0)
+    forget_means(room.signals)
     fill(part_of(result.forces, 0, len(structure.species)), 0.0)
     fill(result.member_forces, 0.0)
     fill(result.nearest, np.inf)
@@ -153,6 +156,10 @@ def evaluate(model: Any, batch: Any, m: int, alone: int, room: Any, result: Any)
             predict(model, e, room.signals)
             _collect(model, e, len(atoms), room, result)
             _forces_of_tile(model, e, atoms, room, result)
+        count = structure.begin[e + 1] - structure.begin[e]
+        if count and len(result.extrapolation):
+            worst = outside_of_means(model, e, count, room.signals)
+            result.extrapolation[0] = max(result.extrapolation[0], worst)
     return DONE
 
 
@@ -161,8 +168,9 @@ def _collect(model: Model, e: Any, count: Any, room: Room, result: Result) -> No
     """Energies of the members, and how far the tile's atoms leave the training data."""
     members = len(result.energy)
     for slot in range(count):
-        worst = beyond(model, e, slot, room.signals)
-        result.extrapolation[0] = max(result.extrapolation[0], worst)
+        if len(result.extrapolation):
+            worst = outside_of_atom(model, e, slot, room.signals)
+            result.extrapolation[0] = max(result.extrapolation[0], worst)
         for k in range(members):
             own = room.signals.energy[slot * members + k]
             result.energy[k] += own + model.constants[k, e]

@@ -1,6 +1,7 @@
 """Errors on published data sets with default settings, beside what others publish.
 
     AGA_REFERENCE_DATA=... python scripts/bench/accuracy.py [--json] [--only Si Cu] [--threads 2]
+        [--plot parity.png]
 
 Root mean square errors of the ensemble mean (K = 4) on the authors' test structures; `time` is the
 whole fit, descriptors included. Spread against error: Spearman's rank correlation and the share of
@@ -10,6 +11,7 @@ errors within one and two predicted standard deviations.
 import argparse
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,12 +21,13 @@ from rich.table import Table
 
 from aga.models.errors import evaluate
 from aga.models.settings import load_spec
+from aga.report import drawing
 from potentials.descriptors import build
 from potentials.training import fit
 
 
 def measured(name, *, seed, descriptor, change):
-    """Fit and evaluate one data set."""
+    """Fit and evaluate one data set: the row of the table, and the comparison it sums up."""
     data = load(name)
     spec = load_spec(None)
     spec = spec.model_copy(update={"descriptor": descriptor} if descriptor else {})
@@ -34,7 +37,7 @@ def measured(name, *, seed, descriptor, change):
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     found = evaluate(ensemble, data.test, spread=True)
     facts = ensemble.facts
-    return {
+    return found, {
         "data": name,
         "descriptor": spec.descriptor.kind,
         "train": len(data.train),
@@ -76,6 +79,27 @@ def show(rows):
     Console(width=180).print(table)
 
 
+def draw(found, path):
+    """Predicted against computed energies and forces, a column for each data set."""
+    with drawing.style():
+        picture = drawing.figure((3.2 * len(found), 6.2))
+        panels = picture.subplots(2, len(found), squeeze=False)
+        for (name, one), (above, below) in zip(found.items(), panels.T, strict=True):
+            _parity(above, one.energy, "energy [eV/atom]", name)
+            _parity(below, one.forces, "force [eV/Å]", "")
+        picture.savefig(path, dpi=130)
+
+
+def _parity(axes, compared, what, title):
+    computed, predicted = compared.computed.ravel(), compared.predicted.ravel()
+    ends = np.array([computed.min(), computed.max()]) + 0.04 * np.ptp(computed) * np.array([-1, 1])
+    axes.plot(ends, ends, color=drawing.GREY, lw=1, zorder=1)
+    axes.scatter(computed, predicted, s=4, color=drawing.BLUE, alpha=0.4, lw=0, zorder=2)
+    axes.set(xlim=ends, ylim=ends, aspect="equal", title=title)
+    axes.set_xlabel(f"computed {what}")
+    axes.set_ylabel(f"predicted {what}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(PUBLISHED), help="data sets")
@@ -84,17 +108,22 @@ def main():
     parser.add_argument("--descriptor", type=json.loads, help='as JSON, e.g. {"kind": "acsf"}')
     parser.add_argument("--change", type=json.loads, default={}, help="settings as JSON")
     parser.add_argument("--json", action="store_true", help="one object per row")
+    parser.add_argument("--plot", type=Path, help="PNG: predicted against computed")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     descriptor = build(asked.descriptor) if asked.descriptor else None
-    rows = []
+    rows, found = [], {}
     for name in asked.only:
-        row = measured(name, seed=asked.seed, descriptor=descriptor, change=asked.change)
+        found[name], row = measured(
+            name, seed=asked.seed, descriptor=descriptor, change=asked.change
+        )
         rows.append(row)
         if asked.json:
             print(json.dumps(row), flush=True)
     if not asked.json:
         show(rows)
+    if asked.plot:
+        draw(found, asked.plot)
 
 
 if __name__ == "__main__":

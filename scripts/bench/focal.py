@@ -41,13 +41,15 @@ from rows import Rows
 
 from potentials.basis import most_components
 from potentials.descriptors import build
-from potentials.linear import equations, row, solve, used_columns
+from potentials.linear import Variant, equations, row, solve, used_columns
 from potentials.network import Networks
 from potentials.network_training import Problem, Training
 from potentials.residual import Block
 from potentials.spec import NetworkSpec
 
 SETTINGS = ("gamma 0", "gamma 0.5", "gamma 1", "gamma 2", "gamma 3", "energy", "replay", "linear")
+#: share of an epoch that new structures make up in the setting `replay`
+REPLAY = 0.5
 #: ridge of the linear term, and its most coefficients, all elements together
 RIDGE, COEFFICIENTS = 1e-4, 1900
 
@@ -59,6 +61,7 @@ def training(
     start: Networks,
     change: dict[str, Any],
     rng: np.random.Generator,
+    new: torch.Tensor | None = None,
 ) -> Training:
     """A training on some parts that is stepped by hand and never looks at held-out labels."""
     spec = NetworkSpec.model_validate(
@@ -67,19 +70,13 @@ def training(
             "prefactor_start": LOSS,
             "steps": 10**9,
             "focal_gamma": 0.0,
+            "replay": 0.0,
             **change,
         }
     )
     train = counted.expand(plan.members, -1).clone()
-    problem = Problem(parts, train, torch.zeros_like(train), LOSS)
+    problem = Problem(parts, train, torch.zeros_like(train), LOSS, new)
     return Training(spec, problem, start, rng)
-
-
-def replayed(old: Sequence[Block], new: Sequence[Block], rng: np.random.Generator) -> list[Block]:
-    """As many parts as there are, half of them new, these repeated, the other half old ones."""
-    total = len(old) + len(new)
-    some = rng.permutation(len(old))[: total // 2]
-    return [*(old[i] for i in some), *(new[i % len(new)] for i in range(total - len(some)))]
 
 
 class Bench:
@@ -137,12 +134,13 @@ class Bench:
         parts = self.old + fresh
         rng = np.random.default_rng(self.seed)
         rates = {"learning_rate": plan.rate, "learning_rate_end": plan.rate_end}
-        change = {"epochs": plan.epochs, "focal_gamma": gamma, **rates}
-        after = training(plan, parts, counted, start, change, rng)
+        replay = REPLAY if setting == "replay" else 0.0
+        change = {"epochs": plan.epochs, "focal_gamma": gamma, "replay": replay, **rates}
+        unknown = torch.zeros(len(self.data.frames), dtype=torch.bool)
+        unknown[added] = True
+        after = training(plan, parts, counted, start, change, rng, unknown)
         curve = [self.measured(start)]
         for _ in range(plan.epochs):
-            if setting == "replay":
-                after.parts = replayed(self.old, fresh, rng)
             after.run_epoch()
             curve.append(self.measured(after.networks))
         return [list(kind) for kind in zip(*curve, strict=True)]
@@ -161,7 +159,7 @@ class Bench:
             n_elements, size, scaling.components.shape[2], scaling.components.shape[2]
         )
         times = torch.ones(1, 1, dtype=torch.float64)
-        solution = solve(sums, times, LOSS, RIDGE, used, n_elements)[0]
+        solution = solve(sums, times, [Variant(LOSS, RIDGE, used)], n_elements)[0]
         found = []
         for group in (own.unseen, own.old_test):
             energy, forces = [], []

@@ -75,12 +75,6 @@ class Data:
         counts = [torch.bincount(f.species, minlength=len(elements)).double() for f in found]
         return cls(frames, found, torch.stack(counts), elements)
 
-    def region(self, size: int) -> tuple[list[int], list[int]]:
-        """Structures outside the region, and those in it."""
-        volume = [f.atoms.get_volume() / len(f.atoms) for f in self.frames]
-        order = np.argsort(volume, kind="stable").tolist()
-        return order[:-size], order[-size:]
-
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -101,11 +95,35 @@ class Split:
     residual: Residual
 
 
-def split(data: Data, plan: Plan, seed: int) -> Split:
+@dataclass(frozen=True)
+class Sides:
+    """Structures trained on and not, outside and inside the region."""
+
+    old: list[int]
+    old_test: list[int]
+    new: list[int]
+    unseen: list[int]
+
+
+def sides(frames: Sequence[Frame], plan: Plan, seed: int) -> Sides:
     """The structures of one seed; more new ones contain the fewer."""
+    volume = [f.atoms.get_volume() / len(f.atoms) for f in frames]
+    order = np.argsort(volume, kind="stable").tolist()
     rng = np.random.default_rng(seed)
-    outside, inside = (rng.permutation(own).tolist() for own in data.region(plan.region))
-    old, old_test = outside[plan.old_test :], outside[: plan.old_test]
+    parts = order[: -plan.region], order[-plan.region :]
+    outside, inside = (rng.permutation(own).tolist() for own in parts)
+    return Sides(
+        outside[plan.old_test :],
+        outside[: plan.old_test],
+        inside[plan.unseen :],
+        inside[: plan.unseen],
+    )
+
+
+def split(data: Data, plan: Plan, seed: int) -> Split:
+    """The structures of one seed, and the problem on all of them."""
+    own = sides(data.frames, plan, seed)
+    old = own.old
     energies = torch.tensor([f.label.energy for f in data.frames], dtype=torch.float64)
     ones = torch.ones(len(old), dtype=torch.float64)
     reference = reference_energies(data.counts[old], energies[old], ones)
@@ -121,8 +139,7 @@ def split(data: Data, plan: Plan, seed: int) -> Split:
     none = torch.zeros(plan.members, n_elements, size, dtype=torch.float64)
     residual = Residual(data.found, targets, none, none[:, :, 0], scaling.leading(0))
     residual.whitening = Whitening.of(scaling.apply(values, species), species, n_elements)
-    chosen = inside[plan.unseen :], inside[: plan.unseen]
-    return Split(old, old_test, *chosen, targets, scaling, residual)
+    return Split(old, own.old_test, own.new, own.unseen, targets, scaling, residual)
 
 
 def blocks(own: Split, indices: Sequence[int], batch: int) -> list[Block]:

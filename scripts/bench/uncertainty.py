@@ -2,14 +2,14 @@
 
     AGA_REFERENCE_DATA=... python scripts/bench/uncertainty.py --results u.jsonl --plot u.png
 
-`spread` rows: coverage (share of errors within one and two predicted standard deviations; a normal
-distribution has 68 and 95 % of the energies, and of the force vectors 61 and 99 %) and Spearman's
-rank correlation of spread against error, on the test structures. Heads: `shallow`: members are
-linear terms on shared descriptors, each fitted to resampled labels in closed form; `full`: members
-are networks of their own. Shallow members are so cheap that `--shallow` of them cost no more than
-four full ones; `fit_cpu_seconds` says what each did. Both are calibrated alike, on a tenth of the
-training structures that is left out for it (`calibration`, energies and forces); `own` is the
-calibration that the fit found itself by cross-validation and the coverage with that.
+`spread` rows, on the test structures, with the calibration that the fit found itself: coverage
+(share of errors within one and two predicted standard deviations; a normal distribution has 68 and
+95 % of the energies, and of the force vectors 61 and 99 %), Spearman's rank correlation of spread
+and error, and the mean negative logarithm of the likelihood if errors were normal (lower is better,
+of energies in eV/atom and of force vectors in eV/Å). Heads: `default`: the linear term, and
+networks where they help; `shallow`: members are linear terms on shared descriptors, each fitted to
+resampled labels in closed form; `full`: members are networks of their own. `fit_cpu_seconds` says
+what each cost, calibration included.
 
 `unseen` rows: fitted without the structures of the largest volume per atom, then asked about them
 and about the usual test structures. An alarm is `Prediction.extrapolation` > 0: `true_alarms` is
@@ -23,12 +23,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -37,17 +37,19 @@ from rich.console import Console
 from rich.table import Table
 from rows import Rows
 
-from aga.models.errors import Compared, Evaluation, evaluate
+from aga.models.errors import Compared, evaluate
 from aga.models.settings import ALIKE
-from potentials.calibration import calibration
 from potentials.ensemble import Ensemble
 from potentials.spec import EnsembleSpec
 from potentials.structures import FloatArray, Frame
 from potentials.training import fit
 
 KEYS = ("kind", "data", "heads", "members", "size", "seed")
-#: share of the training structures that calibrates
-SET_ASIDE = 0.1
+#: data sets, and those that have a region to leave out
+DATA = ("Si", "Cu", "Mo", "TiO2", "random Si")
+REGIONS = ("random Si", "TiO2")
+#: labels of large cells that are used at most
+MOST = {"TiO2": 500}
 #: share of all structures that are the unseen region
 REGION = 0.15
 #: points in a picture
@@ -55,10 +57,12 @@ DOTS = 800
 
 
 def settings(heads: str, members: int, change: dict[str, Any]) -> EnsembleSpec:
-    """Members that are linear terms only, or networks only."""
-    off = {"shallow": "network", "full": "linear"}[heads]
-    own = {"labels": ALIKE.model_dump(), "members": members} | change
-    return EnsembleSpec.model_validate(own | {off: {**own.get(off, {}), "enabled": False}})
+    """Default settings, or members that are linear terms only, or networks only."""
+    own: dict[str, Any] = {"labels": ALIKE.model_dump(), "members": members} | change
+    off = {"shallow": "network", "full": "linear"}.get(heads)
+    return EnsembleSpec.model_validate(
+        own if off is None else own | {off: {**own.get(off, {}), "enabled": False}}
+    )
 
 
 def fitted(spec: EnsembleSpec, frames: Sequence[Frame], seed: int) -> tuple[Ensemble, float]:
@@ -68,30 +72,20 @@ def fitted(spec: EnsembleSpec, frames: Sequence[Frame], seed: int) -> tuple[Ense
     return ensemble, time.process_time() - began
 
 
-def uncalibrated(ensemble: Ensemble) -> Ensemble:
-    """The same with the members' bare spread."""
-    return replace(ensemble, calibration=1.0, force_calibration=1.0)
-
-
-def factors(found: Evaluation) -> tuple[float, float]:
-    """Calibration of energies and forces by structures that the members have not seen."""
-    forces = found.forces.free()
-    if found.energy.spread is None or forces is None:
-        raise ValueError("a calibration needs at least two members that differ")
-    signed = found.energy.predicted - found.energy.computed
-    # the rule of the fit: mean squares, so that rounding counts for nothing
-    of_forces = float(np.sqrt(np.mean(forces[1] ** 2) / np.mean(forces[0] ** 2)))
-    return calibration(signed.tolist(), found.energy.spread.tolist()), of_forces
-
-
-def scaled(found: Compared, factor: float) -> Compared:
-    """With spreads multiplied."""
-    return replace(found, spread=None if found.spread is None else found.spread * factor)
-
-
 def coverage(found: Compared) -> list[float | None]:
     """Shares of errors within one and two spreads."""
     return [found.coverage(1.0), found.coverage(2.0)]
+
+
+def surprise(found: Compared) -> float | None:
+    """Mean negative logarithm of the likelihood of errors that are normal with these spreads."""
+    free = found.free()
+    if free is None:
+        return None
+    dimensions = 1 if found.computed.ndim == 1 else found.computed.shape[1]
+    variance = free[0] ** 2 / dimensions
+    each = dimensions * np.log(2.0 * np.pi * variance) + free[1] ** 2 / variance
+    return float(0.5 * np.mean(each))
 
 
 def pairs(found: Compared, rng: np.random.Generator) -> list[list[float]]:
@@ -109,30 +103,21 @@ def spread_row(
     """Coverage and rank correlation on the test structures."""
     rng = np.random.default_rng(seed)
     chosen = [data.train[i] for i in rng.permutation(len(data.train))[:size]]
-    aside = max(10, int(SET_ASIDE * len(chosen)))
-    ensemble, seconds = fitted(spec, chosen[aside:], seed)
-    bare = uncalibrated(ensemble)
-    energy, force = factors(evaluate(bare, chosen[:aside], spread=True))
-    test = evaluate(bare, data.test, spread=True)
-    of_energy, of_forces = scaled(test.energy, energy), scaled(test.forces, force)
-    own = ensemble.calibration, ensemble.force_calibration
+    ensemble, seconds = fitted(spec, chosen, seed)
+    test = evaluate(ensemble, data.test, spread=True)
+    kinds = {"energy": test.energy, "force": test.forces}
     return {
         **about,
+        "networks": ensemble.networks is not None,
         "fit_cpu_seconds": seconds,
         "energy_rmse_mev_per_atom": 1e3 * test.energy.rmse,
         "force_rmse_ev_per_a": test.forces.rmse,
-        "energy_rank": test.energy.rank_correlation(),
-        "force_rank": test.forces.rank_correlation(),
-        "calibration": [energy, force],
-        "energy_coverage": coverage(of_energy),
-        "force_coverage": coverage(of_forces),
-        "own": {
-            "calibration": own,
-            "energy_coverage": coverage(scaled(test.energy, own[0])),
-            "force_coverage": coverage(scaled(test.forces, own[1])),
-        },
-        "energy_pairs": pairs(of_energy, rng),
-        "force_pairs": pairs(of_forces, rng),
+        "calibration": [ensemble.calibration, ensemble.force_calibration],
+        "floor": [ensemble.energy_floor, ensemble.force_floor],
+        **{f"{kind}_rank": found.rank_correlation() for kind, found in kinds.items()},
+        **{f"{kind}_coverage": coverage(found) for kind, found in kinds.items()},
+        **{f"{kind}_surprise": surprise(found) for kind, found in kinds.items()},
+        **{f"{kind}_pairs": pairs(found, rng) for kind, found in kinds.items()},
     }
 
 
@@ -178,7 +163,7 @@ def unseen_row(
     both = np.concatenate([alarm["in"], alarm["out"]])
     error = 1e3 * np.concatenate([region["error"], others["error"]])
 
-    def mean(values: FloatArray) -> float | None:
+    def mean(values: NDArray[Any]) -> float | None:
         return float(values.mean()) if len(values) else None
 
     return {
@@ -205,17 +190,21 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _show_spreads(rows: Sequence[dict[str, Any]]) -> None:
-    heads = ("data", "heads", "K", "labels", "meV/atom", "eV/Å", "fit CPU s", "rank E, F")
-    table = Table(*heads, "within 1, 2 spreads: E; F", "by its own calibration", title="spread")
+    heads = ("data", "heads", "K", "labels", "meV/atom", "eV/Å", "fit CPU s", "factor", "floor")
+    table = Table(*heads, "within 1, 2: E; F", "rank E, F", "surprise E, F", title="spread")
     for row in rows:
         table.add_row(
             *(str(row[name]) for name in ("data", "heads", "members", "size")),
             f"{row['energy_rmse_mev_per_atom']:.1f}",
             f"{row['force_rmse_ev_per_a']:.3f}",
             f"{row['fit_cpu_seconds']:.0f}",
-            f"{row['energy_rank'] or 0:.2f}, {row['force_rank'] or 0:.2f}",
+            ", ".join(f"{factor:.2f}" for factor in row["calibration"]),
+            ", ".join(f"{floor:.2g}" for floor in row["floor"]),
             _shares(row),
-            _shares(row["own"]),
+            *(
+                ", ".join(f"{row[f'{kind}_{name}'] or 0:.2f}" for kind in ("energy", "force"))
+                for name in ("rank", "surprise")
+            ),
         )
     Console(width=160).print(table)
 
@@ -267,11 +256,11 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=["random Si", "TiO2"], help="data sets")
-    parser.add_argument(
-        "--shallow", type=int, nargs="*", default=[4, 16], help="numbers of members"
-    )
-    parser.add_argument("--full", type=int, nargs="*", default=[4], help="numbers of members")
+    parser.add_argument("--only", nargs="*", default=DATA, help="data sets")
+    parser.add_argument("--regions", nargs="*", default=REGIONS, help="data sets with a region")
+    parser.add_argument("--default", type=int, nargs="*", default=[4], help="numbers of members")
+    parser.add_argument("--shallow", type=int, nargs="*", default=[], help="numbers of members")
+    parser.add_argument("--full", type=int, nargs="*", default=[], help="numbers of members")
     parser.add_argument("--labels", type=int, default=1000, help="training structures, at most")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--change", type=json.loads, default={}, help="settings as JSON")
@@ -286,11 +275,12 @@ def main(words: Sequence[str] | None = None) -> None:
     asked = options(words)
     torch.set_num_threads(asked.threads)
     rows, wanted = Rows(asked.results, KEYS), []
-    ensembles = [("shallow", k) for k in asked.shallow] + [("full", k) for k in asked.full]
-    for name in asked.only:
+    ensembles = [(h, k) for h in ("default", "shallow", "full") for k in getattr(asked, h)]
+    for name in [*asked.only, *(name for name in asked.regions if name not in asked.only)]:
         data = load(name)
-        size = min(asked.labels, len(data.train))
-        for kind, row in (("spread", spread_row), ("unseen", unseen_row)):
+        size = min(asked.labels, MOST.get(name, asked.labels), len(data.train))
+        kinds = {"spread": (spread_row, asked.only), "unseen": (unseen_row, asked.regions)}
+        for kind, make in [(k, make) for k, (make, names) in kinds.items() if name in names]:
             for heads, members in ensembles:
                 for seed in range(asked.seeds):
                     values = (kind, name, heads, members, size, seed)
@@ -298,7 +288,7 @@ def main(words: Sequence[str] | None = None) -> None:
                     wanted.append(about)
                     if not rows.has(**about):
                         spec = settings(heads, members, asked.change)
-                        rows.add(row(data, spec, size, seed, about))
+                        rows.add(make(data, spec, size, seed, about))
     found = [row for about in wanted for row in rows if {k: row[k] for k in KEYS} == about]
     for row in found if asked.json else ():
         print(json.dumps({k: v for k, v in row.items() if not k.endswith("_pairs")}), flush=True)

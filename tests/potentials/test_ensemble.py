@@ -164,14 +164,18 @@ def test_spreads_are_those_of_the_members(deep):
         random_crystal(np.random.default_rng(8), ["Au"]),
     ]
     alone = [one_member(deep, k).predict(atoms) for k in range(3)]
-    found = replace(deep, calibration=2.0, force_calibration=3.0).predict(atoms, members=True)
+    numbers = {"calibration": 2.0, "force_calibration": 3.0, "energy_floor": 0.1}
+    found = replace(deep, **numbers, force_floor=0.2).predict(atoms, members=True)
     energies = torch.stack([one.energy for one in alone])
     assert close(found.energy, energies.mean(dim=0))
-    assert close(found.energy_std, 2.0 * energies.std(dim=0) / torch.tensor([3, 1]))
+    spread = energies.std(dim=0) / torch.tensor([3, 1])
+    assert close(found.energy_std, (4.0 * spread**2 + 0.01).sqrt())
     forces = torch.stack([one.forces for one in alone])
     assert close(found.forces, forces.mean(dim=0))
     variance = ((forces - forces.mean(dim=0)) ** 2).sum(dim=2).sum(dim=0) / 2
-    assert close(found.forces_std, 3.0 * variance.sqrt())
+    # symmetry forbids a force on the last atom, which is alone in its cell
+    floor = torch.tensor([0.04, 0.04, 0.04, 0.0])
+    assert close(found.forces_std, (9.0 * variance + floor).sqrt())
     assert deep.predict(atoms).forces_std is None
 
 
@@ -194,9 +198,9 @@ def one_member(ensemble, member):
     )
 
 
-def test_extrapolation_is_zero_on_the_data_and_not_far_from_it(ensemble, frames):
+def test_extrapolation_is_negative_on_the_data_and_not_far_from_it(ensemble, frames):
     inside = ensemble.predict([frame.atoms for frame in frames])
-    assert inside.extrapolation.tolist() == [0.0] * len(frames)
+    assert (inside.extrapolation < 0.0).all()
     pressed = frames[0].atoms.copy()
     pressed.set_cell(pressed.cell * 0.6, scale_atoms=True)
     assert float(ensemble.predict([pressed]).extrapolation) > 0.1
@@ -236,7 +240,8 @@ def test_saved_and_loaded_predicts_the_same_bits(ensemble, tmp_path):
     one, other = ensemble.predict(atoms, members=True), again.predict(atoms, members=True)
     for name in one.__dataclass_fields__:
         assert torch.equal(getattr(one, name), getattr(other, name)), name
-    for name in ("spec", "elements", "calibration", "engine", "facts"):
+    names = ("calibration", "force_calibration", "energy_floor", "force_floor", "trained_on")
+    for name in ("spec", "elements", "engine", "facts", *names):
         assert getattr(again, name) == getattr(ensemble, name), name
     assert [p.name for p in (tmp_path / "models").iterdir()] == ["a"]
 
@@ -271,6 +276,39 @@ def test_a_format_whose_products_stood_in_another_order_is_refused(linear, tmp_p
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": OLDEST - 1}))
     with pytest.raises(ValueError, match=f"format {OLDEST - 1}.*fit the labels anew"):
         Ensemble.load(tmp_path / "a")
+
+
+def test_format_3_knows_the_range_of_atoms_only(linear, frames, tmp_path):
+    """As it was: nothing inside the range, an alarm beyond it, one factor and no floor."""
+    linear.save(tmp_path / "a")
+    file, weights = tmp_path / "a" / "ensemble.json", tmp_path / "a" / "weights.pt"
+    about, state = json.loads(file.read_text()), torch.load(weights, weights_only=True)
+    new = ("energy_floor", "force_floor", "margins", "trained_on")
+    old = {name: value for name, value in about.items() if name not in new}
+    file.write_text(json.dumps(old | {"format": 3, "calibration": 2.0}))
+    torch.save({k: v for k, v in state.items() if k not in ("middle", "means")}, weights)
+    again = Ensemble.load(tmp_path / "a")
+    assert again.domain is None
+    assert (again.energy_floor, again.force_floor) == (0.0, 0.0)
+    pressed = frames[0].atoms.copy()
+    pressed.set_cell(pressed.cell * 0.8, scale_atoms=True)
+    atoms = [*(frame.atoms for frame in frames), pressed]
+    found = again.predict(atoms)
+    batch = again.batch(atoms)
+    values = again.spec.descriptor.values(
+        batch.vectors(),
+        batch.pairs.first,
+        batch.species[batch.pairs.second],
+        batch.species,
+        len(again.elements),
+    )
+    scaled = again.scaling.apply(values, batch.species)
+    low, high = again.bounds[:, batch.species]
+    beyond = torch.maximum(low - scaled, scaled - high).amax(dim=1) > 1e-9
+    expected = [bool(beyond[batch.system == m].any()) for m in range(len(atoms))]
+    assert (found.extrapolation > 0.0).tolist() == expected
+    assert expected == [False] * len(frames) + [True]
+    assert close(found.energy_std, 2.0 * found.member_energy.std(dim=0) / batch.n_atoms)
 
 
 def test_a_folder_without_ensemble_is_named(tmp_path):

@@ -10,6 +10,7 @@ from potentials.features import features
 from potentials.linear import (
     Errors,
     Targets,
+    Variant,
     equations,
     fold_splits,
     held_out,
@@ -49,8 +50,10 @@ def test_every_member_solves_its_own_least_squares(ridge, n_blocks, components):
     made = made_up(15, noise=NOISE, n_blocks=n_blocks)
     used = used_columns(2, made.n_plain, made.most, components)
     times = bootstrap(made)
-    found = solve(made.problem, times, LOSS, ridge, used, 2)
-    assert found.shape == (3, len(used))
+    whole = solve(made.problem, times, [Variant(LOSS, ridge, used)], 2)
+    assert whole.shape == (3, made.problem.energy.shape[1])
+    found = whole[:, used]
+    assert whole.count_nonzero() == found.count_nonzero()
     expected = [explicit(made, own[made.block], LOSS, ridge, used) for own in times]
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=ROUNDING_ABS)
 
@@ -61,7 +64,7 @@ def test_a_part_of_the_loss_that_is_off_counts_nothing(off):
     used = used_columns(2, 4, 3, 3)
     loss = LOSS.model_copy(update={off: 0.0})
     times = torch.ones(1, 15, dtype=torch.float64)
-    found = solve(made.problem, times, loss, 1e-3, used, 2)[0]
+    found = solve(made.problem, times, [Variant(loss, 1e-3, used)], 2)[0]
     expected = explicit(made, times[0], loss, 1e-3, used)
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=ROUNDING_ABS)
 
@@ -69,9 +72,21 @@ def test_a_part_of_the_loss_that_is_off_counts_nothing(off):
 def test_how_often_all_blocks_are_counted_does_not_matter():
     made = made_up(12, noise=NOISE)
     used, times = used_columns(2, 4, 3, 3), bootstrap(made)
-    one = solve(made.problem, times, LOSS, 0.1, used, 2)
-    other = solve(made.problem, 7.0 * times, LOSS, 0.1, used, 2)
+    variants = [Variant(LOSS, 0.1, used)]
+    one = solve(made.problem, times, variants, 2)
+    other = solve(made.problem, 7.0 * times, variants, 2)
     assert torch.allclose(one, other, atol=ROUNDING_ABS)
+
+
+def test_variants_are_averaged_by_their_shares():
+    """Each with its own basis, ridge and loss."""
+    made, times = made_up(15, noise=NOISE), torch.ones(1, 15, dtype=torch.float64)
+    few, all_ = used_columns(2, 4, 3, 0), used_columns(2, 4, 3, 3)
+    louder = LOSS.model_copy(update={"energy": 30.0})
+    one, other = Variant(LOSS, 1.0, few, share=0.3), Variant(louder, 0.01, all_, share=0.7)
+    alone = [solve(made.problem, times, [replace(v, share=1.0)], 2) for v in (one, other)]
+    found = solve(made.problem, times, [one, other], 2)
+    np.testing.assert_allclose(found, 0.3 * alone[0] + 0.7 * alone[1], atol=ROUNDING_ABS)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -80,7 +95,7 @@ def test_a_ridge_that_rounding_swallows_still_gives_a_solution(seed):
     made = made_up(3, n_elements=1, n_plain=8, most=8, seed=seed)
     used = used_columns(1, 8, 8, 8)
     times = torch.ones(1, 3, dtype=torch.float64)
-    found = solve(made.problem, times, LOSS, 1e-18, used, 1)[0]
+    found = solve(made.problem, times, [Variant(LOSS, 1e-18, used)], 1)[0]
     left, weights = squares(made, found, used, times[0])
     assert (left < 1e-9 * weights).all()
 

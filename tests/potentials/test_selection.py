@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from potentials import selection
 from potentials.basis import size
-from potentials.linear import Errors, fold_splits, held_out, used_columns
+from potentials.linear import Errors, Variant, fold_splits, held_out, solve, split, used_columns
 from potentials.network_training import fold_of
-from potentials.selection import blocks, candidates, choose, merit
+from potentials.selection import Blend, Choice, blended, blocks, candidates, choose, merit
 from potentials.spec import LinearSpec, LossWeights
 from tests.potentials.equations import made_up
 
@@ -20,9 +21,12 @@ FEW, MANY = selection.TUNE_FROM // 2, selection.TUNE_FROM + 20
 
 
 def chosen(made, ridge=1e-4, tried=(0, 2, 3), loss=LOSS):
+    """The best choice and its errors."""
     splits = fold_splits(made.problem, made.folds)
-    n_labels = len(made.rows)
-    return choose(splits, LinearSpec(ridge=ridge), loss, list(tried), n_labels, made.n_elements)
+    blend, errors = choose(
+        splits, LinearSpec(ridge=ridge), loss, list(tried), len(made.rows), made.n_elements
+    )
+    return blend.best, errors
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])
@@ -60,9 +64,9 @@ def test_a_ridge_is_chosen_that_suits_the_noise():
 
 
 def test_without_any_fit_to_judge_by_there_are_no_products():
-    choice, errors = choose([], LinearSpec(ridge=1e-4), LOSS, [0, 2, 3], 4, 2)
+    blend, errors = choose([], LinearSpec(ridge=1e-4), LOSS, [0, 2, 3], 4, 2)
     assert errors is None
-    assert (choice.components, choice.ridge, choice.loss) == (0, 1e-4, LOSS)
+    assert blend == Blend((Choice(0, 1e-4, LOSS),), (1.0,))
 
 
 def test_errors_are_those_of_the_choice():
@@ -80,6 +84,61 @@ def test_errors_of_parts_that_count_nothing_do_not_choose():
     made = made_up(MANY, products=0.3, noise=(1.0, 1.0, 0.0))
     bare = replace(made, targets=[replace(goal, virial=None) for goal in made.targets])
     assert chosen(made, loss=off)[0] == chosen(bare, loss=off)[0]
+
+
+@given(
+    demerits=st.lists(st.floats(-20, 5), min_size=1, max_size=60),
+    n_labels=st.integers(2, 5000),
+)
+def test_choices_count_by_how_good_they_are(demerits, n_labels):
+    choices = [Choice(place, 1.0, LOSS) for place in range(len(demerits))]
+    blend = blended(choices, demerits, n_labels)
+    own = [demerits[choice.components] for choice in blend.choices]
+    assert blend.best.components == demerits.index(min(demerits))
+    assert own == sorted(own)
+    assert list(blend.shares) == sorted(blend.shares, reverse=True)
+    assert sum(blend.shares) == pytest.approx(1.0)
+    assert blend.shares[-1] >= selection.LEAST_SHARE * blend.shares[0]
+    assert blend.components == max(choice.components for choice in blend.choices)
+    assert len(blend.choices) <= selection.MOST_CHOICES
+
+
+def test_more_labels_decide_more_sharply():
+    choices, demerits = [Choice(p, 1.0, LOSS) for p in range(3)], [-3.0, -2.9, -2.0]
+    shares = [blended(choices, demerits, n).shares for n in (5, 60, 10_000)]
+    assert [len(own) for own in shares] == [3, 2, 1]
+    assert shares[0][0] < shares[1][0] < shares[2][0]
+
+
+def unseen_error(made, seen, blend):
+    """Root mean square error of forces on the structures that a blend's fit has not seen."""
+    variants = [
+        Variant(one.loss, one.ridge, used_columns(2, made.n_plain, made.most, one.components), part)
+        for one, part in zip(blend.choices, blend.shares, strict=True)
+    ]
+    [found] = solve(made.problem, seen[None].double(), variants, 2)
+    off = [
+        row.forces @ found - goal.forces
+        for row, goal, known in zip(made.rows, made.targets, seen.tolist(), strict=True)
+        if not known
+    ]
+    return float(torch.cat(off).square().mean().sqrt())
+
+
+def test_a_mean_over_choices_is_better_than_the_best_on_few_labels():
+    """Over draws of twelve noisy labels, judged by labels that nobody has seen."""
+    gains = []
+    for seed in range(12):
+        made = made_up(60, noise=(3.0, 3.0, 3.0), products=0.5, seed=seed)
+        seen = torch.arange(60) < 12
+        splits = [
+            split(made.problem, (seen & (made.folds != fold)).double(), seen & (made.folds == fold))
+            for fold in range(selection.FOLDS)
+        ]
+        blend, _ = choose(splits, LinearSpec(ridge=1e-3), LOSS, [0, 2, 3], 12, 2)
+        alone = Blend((blend.best,))
+        gains.append(unseen_error(made, seen, blend) / unseen_error(made, seen, alone))
+    assert np.exp(np.mean(np.log(gains))) < 1.0
 
 
 def test_merit_is_the_product_of_errors():
@@ -130,10 +189,14 @@ def test_blocks_keep_folds_apart(count):
     block, folds = blocks(drawn)
     assert set(block.tolist()) == set(range(len(folds)))
     assert set(folds.tolist()) <= set(range(selection.FOLDS))
-    # a label's fold follows from what was drawn, however labels are put into blocks
-    assert torch.equal(folds[block], drawn % selection.FOLDS)
-    single = count <= selection.MOST_SINGLE
-    assert len(folds) == count if single else len(folds) <= selection.MOST_BLOCKS
+    if count <= selection.MOST_SINGLE:
+        # chance would leave some folds of few labels with hardly any
+        assert len(folds) == count
+        sizes = torch.bincount(folds, minlength=selection.FOLDS)
+        assert sizes.max() - sizes.min() <= 1
+    else:
+        assert len(folds) <= selection.MOST_BLOCKS
+        assert torch.equal(folds[block], drawn % selection.FOLDS)
 
 
 def test_the_fold_of_a_label_is_its_own():

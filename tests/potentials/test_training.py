@@ -128,14 +128,17 @@ def test_errors_are_those_of_the_predictions(linear, frames):
 
 
 def test_pressure_moves_weight_to_what_is_stable_there():
-    """At high pressure the denser of two structures of one energy is fitted better."""
-    seen = emt_frames(24, seed=4)
-    errors = []
-    for pressure in (0.0, 2.0):
-        found = fit(quick_spec(network={"enabled": False}), seen, rng(), pressure=pressure)
-        dense = sorted(seen, key=lambda f: f.atoms.get_volume() / len(f.atoms))[:6]
-        errors.append(training_errors(found, dense)["energy_rmse_mev_per_atom"])
-    assert errors[1] < errors[0]
+    """At high pressure the denser of structures of one energy are fitted better."""
+    gains = []
+    for seed in (4, 5, 6):
+        seen = emt_frames(48, seed=seed)
+        dense = sorted(seen, key=lambda f: f.atoms.get_volume() / len(f.atoms))[:12]
+        none, high = (
+            training_errors(fit(LINEAR_ONLY, seen, rng(), pressure=pressure), dense)
+            for pressure in (0.0, 2.0)
+        )
+        gains.append(high["energy_rmse_mev_per_atom"] / none["energy_rmse_mev_per_atom"])
+    assert np.prod(gains) < 0.9
 
 
 def test_unlabelled_elements_become_known(frames):
@@ -297,7 +300,7 @@ def asked(monkeypatch):
 
 def test_the_linear_term_is_refitted_around_the_networks(frames, asked):
     """Almost without a ridge it takes back all that a nearly linear network gives."""
-    free = {"linear": {"ridge": 1e-8, "components": 0}}
+    free = {"linear": {"ridge": 1e-11, "components": 0}}
     found = fit(quick_spec(**free), frames, rng())
     assert found.networks is not None
     plain = fit(quick_spec(network={"enabled": False}, **free), frames, rng())

@@ -54,7 +54,7 @@ def test_n2p2_copper_sulphide_gives_its_published_energy_and_error(reference):
     assert float(found.energy[0]) == pytest.approx(-573.656032, abs=1e-6)
     errors = found.forces.numpy() - frame.label.forces
     assert np.sqrt((errors**2).mean()) == pytest.approx(0.0240, abs=1e-4)
-    assert float(found.extrapolation[0]) == 0.0
+    assert float(found.extrapolation[0]) < 0.0
 
 
 def test_n2p2_water_agrees_with_its_own_data(reference):

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from potentials.domain import Domain
 from potentials.ensemble import Ensemble, Prediction
 from potentials.network import Networks
 from potentials.scaling import Scaling
@@ -11,6 +12,19 @@ from potentials.wall import Wall
 
 #: numbers of a prediction that must agree, and by how much relative to the largest
 FIELDS = ("energy", "member_energy", "energy_std", "forces", "stress", "extrapolation")
+
+
+def random_domain(n_elements, size, seed):
+    """Ranges that some random crystals leave and some do not."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise():
+        return torch.randn(n_elements, size, generator=generator, dtype=torch.float64)
+
+    centre = 0.3 * noise()
+    # zero, which a descriptor is without neighbours, lies inside
+    half = centre.abs() + 0.1
+    return Domain(0.5 + noise().abs(), torch.stack([centre - half, centre + half]), (0.05, 0.1))
 
 
 def random_ensemble(
@@ -69,6 +83,10 @@ def random_ensemble(
         calibration=1.3,
         engine="random",
         facts={},
+        force_calibration=0.7,
+        energy_floor=0.03,
+        force_floor=0.2,
+        domain=random_domain(count, size, seed),
     )
 
 

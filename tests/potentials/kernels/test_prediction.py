@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from potentials import kernels
 from potentials.batch import UnknownElementError
+from potentials.kernels.bounds import Bounds
 from potentials.kernels.compiled import Compiled
 from tests.crystals import crystals, random_crystal
 from tests.potentials.kernels.models import difference, random_ensemble
@@ -134,6 +135,20 @@ def test_a_batch_is_one_by_one_in_any_number_of_threads():
     for name in ("energy", "forces", "stress", "extrapolation"):
         assert torch.equal(getattr(one, name), getattr(two, name))
     assert [float(p.energy[0]) for p in alone] == one.energy[::50].tolist()
+
+
+def test_what_relaxations_leave_out_predictions_have_again():
+    """They ask for no extrapolation; working memory is shared."""
+    rng = np.random.default_rng(6)
+    structures = [random_crystal(rng, ["Cu", "Au"][: 1 + m % 2]) for m in range(4)]
+    ensemble = random_ensemble(wall=0.1, seed=4)
+    compiled = Compiled.of(ensemble)
+    before = compiled.predict(structures, members=True)
+    compiled.relax(structures, Bounds(0.0, 0.01, 3, None, ensemble.elements))
+    after = compiled.predict(structures, members=True)
+    assert torch.equal(before.extrapolation, after.extrapolation)
+    assert torch.equal(before.forces_std, after.forces_std)
+    assert len(before.extrapolation.unique()) > 1
 
 
 def test_coincident_atoms_give_a_number_that_is_not_finite():
