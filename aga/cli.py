@@ -86,13 +86,15 @@ def options(
 def check(file: File) -> None:
     """Check a campaign file and whether its engine can run here; compute nothing."""
     from aga.config import load
+    from aga.search.compositions import named
 
     config = load(file)
-    problems = config.engine.problems(sorted(config.composition))
-    formula = "".join(f"{symbol}{count}" for symbol, count in config.composition.items())
+    problems = config.engine.problems(config.elements)
+    ends = [named(end) for end in config.compositions.ends] if config.compositions else []
     for line in (
         f"{file}: {config.name}",
-        f"  cell     {formula}, {len(config.symbols)} atoms, {config.pressure_gpa:g} GPa",
+        f"  cell     {config.question}, {config.pressure_gpa:g} GPa",
+        *([f"  hull     labelled first: {', '.join(ends)}"] if ends else []),
         f"  engine   {config.engine.description()}",
         f"  cluster  {config.cluster.kind}",
         f"  budget   {config.budget.labels} labels, {config.budget.hours:g} h",
@@ -114,7 +116,7 @@ def run(
     from aga.config import load
 
     config = load(file)
-    problems = config.engine.problems(sorted(config.composition))
+    problems = config.engine.problems(config.elements)
     if problems:
         raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
     from aga.campaign.run import start

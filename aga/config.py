@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ase.data import chemical_symbols
+from ase.units import GPa
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
     SerializeAsAny,
@@ -25,6 +23,7 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
+from aga.config_compositions import ELEMENTS, CompositionsConfig, Section, Symbol
 from aga.config_errors import explain
 from aga.search import acquisition, operators
 from aga.search.acquisition import Acquisition
@@ -37,13 +36,24 @@ from calculators.clusters import Cluster
 from calculators.engines import Engine
 from potentials import descriptors
 from potentials.descriptors import Descriptor
-from potentials.roles import nearest
 from potentials.spec import EnsembleSpec
 from potentials.structures import content_key
 
-__all__ = ["CampaignConfig", "ConfigError", "config_hash", "from_resolved", "load", "resolved"]
+__all__ = [
+    "ELEMENTS",
+    "CampaignConfig",
+    "ConfigError",
+    "config_hash",
+    "from_resolved",
+    "load",
+    "resolved",
+]
 
-ELEMENTS = tuple(chemical_symbols[1:])
+#: simple crystals of an element that are labelled first (`aga.search.seeds.prototypes`)
+ELEMENT_LABELS = 4
+#: random crystals of an end member that is no element
+END_LABELS = 2
+
 ROLES: dict[type[BaseModel], Callable[[], Mapping[str, type[BaseModel]]]] = {
     Engine: engines.kinds,
     Cluster: clusters.kinds,
@@ -66,25 +76,10 @@ def _by_kind(build: Callable[[dict[str, Any]], BaseModel]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _element(symbol: str) -> str:
-    if symbol not in ELEMENTS:
-        close = nearest(symbol, ELEMENTS) or nearest(symbol.capitalize(), ELEMENTS)
-        hint = f" (did you mean '{close}'?)" if close else ""
-        raise ValueError(f"expected the symbol of an element, got '{symbol}'{hint}")
-    return symbol
-
-
-Symbol = Annotated[str, AfterValidator(_element)]
 EngineField = Annotated[SerializeAsAny[Engine], _by_kind(engines.build)]
 ClusterField = Annotated[SerializeAsAny[Cluster], _by_kind(clusters.build)]
 OperatorField = Annotated[SerializeAsAny[Operator], _by_kind(operators.build)]
 AcquisitionField = Annotated[SerializeAsAny[Acquisition], _by_kind(acquisition.build)]
-
-
-class Section(BaseModel):
-    """A part of the file: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SearchConfig(Section):
@@ -99,7 +94,9 @@ class SearchConfig(Section):
         "three and more numbers, which is taken as it stands.",
     )
     structures: tuple[str, ...] = Field(
-        (), description="Structures to start from: files or globs, relative to the campaign file."
+        (),
+        description="Structures to start from: files or globs, relative to the campaign file. With "
+        "compositions any cell of the elements, end members of the hull among them.",
     )
     initial_labels: int = Field(8, ge=2, description="Structures labelled before the first fit.")
     batch: int | None = Field(
@@ -208,15 +205,22 @@ class ConfirmConfig(Section):
 
 
 class CampaignConfig(Section):
-    """One search: composition, reference method, machines, budget."""
+    """One search: composition or several, reference method, machines, budget."""
 
     version: Literal[1] = Field(1, description="Version of this format.")
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",  # it names a folder
         description="Name of the run and of its folder: letters, digits, dot, dash, underscore.",
     )
-    composition: dict[Symbol, PositiveInt] = Field(
-        min_length=1, description="Atoms of each element in the cell, e.g. {Ti: 4, O: 8}."
+    composition: dict[Symbol, PositiveInt] | None = Field(
+        None,
+        min_length=1,
+        description="Atoms of each element in the cell, e.g. {Ti: 4, O: 8}.",
+    )
+    compositions: CompositionsConfig | None = Field(
+        None,
+        validate_default=True,
+        description="Instead of one composition several, searched together for the convex hull.",
     )
     pressure_gpa: float = Field(0.0, description="External pressure [GPa].")
     seed: int = Field(0, ge=0, description="Seed of all random numbers.")
@@ -249,25 +253,73 @@ class CampaignConfig(Section):
 
     @field_validator("composition")
     @classmethod
-    def _sorted(cls, value: dict[str, int]) -> dict[str, int]:
+    def _sorted(cls, value: dict[str, int] | None) -> dict[str, int] | None:
         """The order of the elements in the file means nothing, so it must not steer the search."""
-        return dict(sorted(value.items()))
+        return None if value is None else dict(sorted(value.items()))
+
+    @field_validator("compositions")
+    @classmethod
+    def _one_question(
+        cls, value: CompositionsConfig | None, info: ValidationInfo
+    ) -> CompositionsConfig | None:
+        single = info.data.get("composition", {})  # {}: already told
+        if single != {} and (single is None) == (value is None):
+            got = "neither" if value is None else "both"
+            raise ValueError(f"expected either composition or compositions, got {got}")
+        return value
+
+    @field_validator("search")
+    @classmethod
+    def _volume_of_one(cls, value: SearchConfig, info: ValidationInfo) -> SearchConfig:
+        if value.volume_per_atom is not None and info.data.get("compositions") is not None:
+            raise ValueError(
+                "volume_per_atom is for one composition; of several it follows from the elements "
+                "and the labels: leave it out"
+            )
+        return value
 
     @field_validator("budget")
     @classmethod
     def _affordable(cls, value: BudgetConfig, info: ValidationInfo) -> BudgetConfig:
-        search = info.data.get("search")
-        if search and value.labels < search.initial_labels + value.confirm_reserve:
+        search, several = info.data.get("search"), info.data.get("compositions")
+        ends = _end_labels(several) if several else 0
+        if search and value.labels < search.initial_labels + ends + value.confirm_reserve:
+            of_ends = f", {ends} of end members" if ends else ""
             raise ValueError(
                 f"labels ({value.labels}) must cover search.initial_labels "
-                f"({search.initial_labels}) and confirm_reserve ({value.confirm_reserve})"
+                f"({search.initial_labels}){of_ends} and confirm_reserve ({value.confirm_reserve})"
             )
         return value
 
     @property
-    def symbols(self) -> list[str]:
-        """Element of every atom of the cell, sorted."""
-        return [symbol for symbol, count in self.composition.items() for _ in range(count)]
+    def pressure(self) -> float:
+        """External pressure [eV/Å^3]."""
+        return float(self.pressure_gpa * GPa)
+
+    @property
+    def cells(self) -> tuple[dict[str, int], ...]:
+        """The compositions that are searched: atoms in the cell by symbol."""
+        return self.compositions.cells if self.compositions else (self.composition or {},)
+
+    @property
+    def elements(self) -> list[str]:
+        """The elements that are searched, sorted."""
+        return sorted({symbol for counts in self.cells for symbol in counts})
+
+    @property
+    def question(self) -> str:
+        """What is searched, in a few words."""
+        sizes = sorted(sum(counts.values()) for counts in self.cells)
+        if self.composition:
+            cell = "".join(f"{symbol}{count}" for symbol, count in self.composition.items())
+            return f"{cell}, {sizes[0]} atoms"
+        span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+        return f"{'-'.join(self.elements)}, {len(sizes)} compositions of {span} atoms"
+
+
+def _end_labels(compositions: CompositionsConfig) -> int:
+    """Labels that the end members of the hull take at first."""
+    return sum(ELEMENT_LABELS if len(end) == 1 else END_LABELS for end in compositions.ends)
 
 
 def load(path: Path) -> CampaignConfig:

@@ -15,6 +15,7 @@ from aga.config import CampaignConfig, resolved
 _REFUSED = {
     "version": "the format of the run",
     "composition": "the question",
+    "compositions": "the question",
     "pressure_gpa": "the question",
     "seed": "the random streams of the run",
     "potential": "the form of the potentials, which are trained from the last ones",

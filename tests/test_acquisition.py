@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.units import GPa
 from hypothesis import given, settings
@@ -235,6 +236,53 @@ def test_an_earlier_step_of_the_same_descent_does_not_stop_the_next():
     step = twin(0, 0.003, 0.01)
     assert distance(step.fingerprint, first.fingerprint) < 0.02
     assert ids(LowerConfidenceBound().choose([step], [first, second], [], 2)) == ["twin"]
+
+
+def on_hull(name: str, atoms: Atoms, height: float = 0.0, fmax: float = 0.2) -> Known:
+    """A label whose composition has its own ground."""
+    one = Known(name, atoms, -3.0 * len(set(atoms.symbols)) + height, fmax, 0.0)
+    one.stand_on(one.enthalpy - height)
+    return one
+
+
+def again(known_one: Known, height: float, name: str) -> Candidate:
+    """A label relaxed on the potential, predicted at some height above the hull."""
+    atoms = known_one.atoms.copy()
+    atoms.set_cell(atoms.cell.array * 1.01, scale_atoms=True)
+    enthalpy = known_one.ground + height
+    return Candidate(name, atoms, "relabel", (known_one.id,), enthalpy, 0.02, 0.0, known_one.ground)
+
+
+def test_every_structure_on_the_hull_has_its_twin():
+    rule = LowerConfidenceBound(explore=0.0)
+    labels = [
+        on_hull("copper", bulk("Cu")),
+        on_hull("gold", bulk("Au")),
+        on_hull("alloy", CRYSTALS[0]),
+        on_hull("high", CRYSTALS[1], 0.05),
+    ]
+    twins = [again(one, one.height + 0.005, f"again-{one.id}") for one in labels]
+    chosen = ids(rule.choose(twins, labels, [], 9))
+    # one of a composition on the hull each; the exception is not for what lies above
+    assert chosen == ["again-alloy", "again-copper", "again-gold"]
+    assert not rule.choose(twins[:1], labels, twins[:1], 4)
+
+
+def test_candidates_are_ordered_by_height_not_by_enthalpy():
+    rule = LowerConfidenceBound(explore=0.0)
+    deep = Candidate("deep", CRYSTALS[0], "strain", (), -9.0, 0.01, 0.0, ground=-9.1)
+    high = Candidate("high", bulk("Cu"), "strain", (), -1.0, 0.01, 0.0, ground=-0.95)
+    assert deep.height == pytest.approx(0.1)
+    assert high.fitness > deep.fitness
+    assert ids(rule.choose([deep, high], [], [], 2)) == ["high", "deep"]
+
+
+def test_a_composition_that_nobody_labelled_is_the_newest_of_all():
+    rule = LowerConfidenceBound(explore=1.0)
+    labels = [known(0, 0.0)]
+    rows = [candidate(1, 0.0), Candidate("Cu", bulk("Cu"), "strain", (), 0.3, 0.01),
+            Candidate("Au", bulk("Au"), "strain", (), 0.2, 0.01)]  # fmt: skip
+    assert ids(rule.choose(rows, labels, [], 3)) == ["Au", "Cu", "c01"]
 
 
 def test_candidate_and_known_survive_json():

@@ -57,6 +57,15 @@ def test_check_a_good_file(campaign, capsys):
     assert "EMT" in err
 
 
+def test_check_several_compositions(campaign, capsys):
+    several = "compositions: {elements: [Cu, Au], atoms: [2, 3]}"
+    campaign.write_text(GOOD.replace("composition: {Cu: 2}", several), encoding="utf-8")
+    assert aga("check", campaign) == 0
+    said = capsys.readouterr().err
+    assert "Au-Cu, 3 compositions of 2 to 3 atoms" in said
+    assert "labelled first: Au, Cu" in said
+
+
 def test_check_a_bad_file(campaign, capsys):
     campaign.write_text(GOOD + "buget: 1\nseeed: 3\n", encoding="utf-8")
     assert aga("check", campaign) == 2

@@ -22,6 +22,7 @@ from aga.config import (
 )
 from aga.config_changes import changes, refusal
 from aga.config_schema import json_schema
+from aga.search.compositions import named
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GOOD = """\
@@ -138,6 +139,107 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path):
     ]
 
 
+SEVERAL = """\
+version: 1
+name: hull
+compositions:
+  elements: [Cu, Au]
+  atoms: [2, 4]
+  charges:
+  references:
+    - {formula: Au, enthalpy_ev_per_atom: -0.0003}
+engine:
+  kind: emt
+budget:
+  labels: 60
+"""
+
+
+def test_several_compositions(tmp_path):
+    found = load(write(tmp_path, SEVERAL))
+    names = ["AuCu", "Au2Cu", "AuCu2", "Au2Cu2", "Au3Cu", "AuCu3"]
+    assert [named(counts) for counts in found.cells] == names
+    assert found.compositions.ends == ({"Cu": 1},)
+    assert found.elements == ["Au", "Cu"]
+    assert found.question == "Au-Cu, 6 compositions of 2 to 4 atoms"
+    assert load(write(tmp_path, to_yaml(found), "again.yaml")) == found
+    assert from_resolved(json.loads(json.dumps(resolved(found)))) == found
+    assert config().question == "Au2Cu2, 4 atoms"
+
+
+def compositions(**data):
+    return config(composition=None, compositions=data).compositions
+
+
+def test_formulas_instead_of_a_range():
+    found = compositions(formulas=["Cu3Au", "Cu2Au2", "AuCu3"])
+    assert found.cells == ({"Au": 2, "Cu": 2}, {"Au": 1, "Cu": 3})
+    assert found.ends == ({"Au": 1}, {"Cu": 1})
+
+
+def test_with_charges_the_outermost_neutral_compositions_are_the_ends():
+    charges = {"Mg": 2, "Si": 4, "O": -2}
+    found = compositions(elements=["Mg", "Si", "O"], atoms=[1, 7], charges=charges)
+    assert {named(counts) for counts in found.cells} == {
+        "MgO",
+        "Mg2O2",
+        "Mg3O3",
+        "O2Si",
+        "O4Si2",
+        "MgO3Si",
+        "Mg2O4Si",
+    }
+    assert [named(counts) for counts in found.ends] == ["MgO", "O2Si"]
+    known = compositions(
+        elements=["Mg", "Si", "O"],
+        atoms=[1, 7],
+        charges=charges,
+        references=[{"formula": "Si3O6", "enthalpy_ev_per_atom": -8.0}],
+    )
+    assert [named(counts) for counts in known.ends] == ["MgO"]
+
+
+def test_one_ratio_in_cells_of_several_sizes_has_no_ends():
+    assert compositions(elements=["Si"], atoms=[1, 3]).ends == ()
+    assert compositions(formulas=["TiO2", "Ti2O4"]).ends == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("compositions:", "composition: {Cu: 2}\ncompositions:", "4: compositions:", "got both"),
+        ("[Cu, Au]", "[Cu, Aau]", "4: compositions.elements.1:", "(did you mean 'Au'?)"),
+        ("[2, 4]", "[4, 2]", "5: compositions.atoms:", "[lowest, highest], got [4, 2]"),
+        ("[2, 4]", "[0, 4]", "5: compositions.atoms:", "one atom or more, got [0, 4]"),
+        ("[2, 4]", "[1, 1]", "5: compositions.atoms:", "no compound of 2 elements has 1 atom"),
+        ("[2, 4]", "[1, 80]", "6: compositions.charges:", "are more than 1000"),
+        ("[2, 4]", "[1, 800]", "5: compositions.atoms:", "more than 100000 compositions"),
+        ("  atoms: [2, 4]\n", "  formulas: [CuAu]\n", "4: compositions.elements:", "got both"),
+        ("  elements: [Cu, Au]\n  atoms: [2, 4]\n", "", "3: compositions.elements:", "neither"),
+        ("  atoms: [2, 4]\n", "", "3: compositions.atoms:", "atoms together with elements"),
+        ("charges:", "charges: {Cu: 1}", "6: compositions.charges:", "got none of Au"),
+        ("charges:", "charges: {Cu: 1, Au: 2}", "6: compositions.charges:", "got 0: take other"),
+        ("charges:", "charges: {Cu: [2, 1]}", "6: compositions.charges.Cu:", "got [2, 1]"),
+        ("{formula: Au,", "{formula: Ag,", "7: compositions.references:", "Ag holds Ag, which is"),
+        ("formula: Au,", "formula: au,", "8: compositions.references.0.formula:", "such as Ti2O4"),
+        ("_atom: -0.0003", "_atom: low", "8: compositions.references.0.enthalpy_ev", "a number"),
+        ("labels: 60", "labels: 15", "11: budget:", "labels (8), 4 of end members and confirm"),
+        ("budget:", "search: {volume_per_atom: 9}\nbudget:", "11: search:", "leave it out"),
+    ],
+)
+def test_a_mistake_in_several_compositions_is_named(tmp_path, old, new, where, said):
+    assert old in SEVERAL
+    lines = complaints(tmp_path, SEVERAL.replace(old, new))
+    assert len(lines) == 1
+    assert lines[0].startswith(f"campaign.yaml:{where}")
+    assert said in lines[0]
+
+
+def test_one_of_composition_and_compositions_is_asked_for(tmp_path):
+    (line,) = complaints(tmp_path, GOOD.replace("composition: {Cu: 2, Au: 2}\n", ""))
+    assert "expected either composition or compositions, got neither" in line
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -249,7 +351,8 @@ def test_the_yaml_written_reads_back(data, tmp_path_factory):
 
 def test_the_order_of_elements_means_nothing():
     assert config_hash(config(composition={"Au": 2, "Cu": 2})) == config_hash(config())
-    assert config(composition={"Cu": 2, "Au": 1}).symbols == ["Au", "Cu", "Cu"]
+    assert list(config(composition={"Cu": 2, "Au": 1}).composition) == ["Au", "Cu"]
+    assert config(composition={"Cu": 2, "Au": 1}).elements == ["Au", "Cu"]
 
 
 @pytest.mark.parametrize(

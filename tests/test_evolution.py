@@ -15,9 +15,10 @@ from aga.search import operators, seeds
 from aga.search.adaptation import weights
 from aga.search.candidate import Known
 from aga.search.evolution import CARRIED, RELABEL, evolve, lent_random
+from aga.search.hull import Hull, Phase
 from aga.search.settings import EvolutionSettings
 from aga.search.similarity import KnownSet
-from aga.search.space import Space
+from aga.search.space import Space, Spaces
 from potentials.gates import Relaxed
 
 SPACE = Space({"Au": 2, "Cu": 2})
@@ -86,7 +87,7 @@ def run(relaxer, *, known=(), carried=(), seed=0, **settings):
     return evolve(
         known,
         carried,
-        SPACE,
+        Spaces([SPACE]),
         EvolutionSettings(**{"candidates": 20, **settings}),
         OPERATORS,
         EVEN,
@@ -235,7 +236,7 @@ def test_weights_steer_the_operators():
     found = evolve(
         archive(4),
         [],
-        SPACE,
+        Spaces([SPACE]),
         EvolutionSettings(candidates=12, fresh_share=0.25),
         OPERATORS,
         only,
@@ -252,7 +253,7 @@ def test_operators_that_do_not_apply_are_left_out():
     found = evolve(
         [Known("k", seeds.random_crystal(space, np.random.default_rng(0)), 0.0, 0.5)],
         [],
-        space,
+        Spaces([space]),
         EvolutionSettings(candidates=8),
         OPERATORS,
         EVEN,
@@ -262,6 +263,73 @@ def test_operators_that_do_not_apply_are_left_out():
     )
     assert "permute" not in found.record
     assert sum(tried for tried, _ in found.record.values()) == 8
+
+
+class Spy(operators.Operator):
+    """Remembers the parents of every call."""
+
+    parents = 1
+    kind: str = "spy"
+    seen: list
+
+    def vary(self, parents, space, rng):
+        self.seen.append((space.name, parents[0].get_chemical_formula()))
+        return seeds.random_crystal(space, rng)
+
+
+class Mixing(Spy):
+    any_composition = True
+
+
+def two_spaces(operator, chances, **settings):
+    rng = np.random.default_rng(2)
+    other = Space({"Au": 1, "Cu": 3})
+    known = [
+        Known(f"{space.name}-{place}", atoms, density(atoms), 0.5)
+        for space in (SPACE, other)
+        for place, atoms in enumerate(seeds.many(space, 3, rng))
+    ]
+    hull = Hull([Phase("a", {"Au": 1, "Cu": 1}, 0.0), Phase("b", {"Au": 1, "Cu": 3}, -7.0)])
+    return evolve(
+        known,
+        [],
+        Spaces([SPACE, other], chances, hull),
+        EvolutionSettings(**{"candidates": 24, "fresh_share": 0.0, **settings}),
+        [operator],
+        {"spy": 1.0},
+        Toy(),
+        np.random.default_rng(0),
+        prefix="t",
+    )
+
+
+def test_children_are_drawn_by_chance_and_have_parents_of_their_composition():
+    spy = Spy(seen=[])
+    found = two_spaces(spy, [0.75, 0.25])
+    assert {("Au2Cu2", "Au2Cu2"), ("AuCu3", "AuCu3")} == set(spy.seen)
+    drawn = Counter(name for name, _ in spy.seen)
+    assert drawn["Au2Cu2"] > drawn["AuCu3"] > 0
+    assert {one.cell for one in found.candidates} == {"Au2Cu2", "AuCu3"}
+    spy = Spy(seen=[])
+    two_spaces(spy, [0.0, 1.0])
+    assert {name for name, _ in spy.seen} == {"AuCu3"}
+
+
+def test_an_operator_may_take_parents_of_any_composition():
+    mixing = Mixing(seen=[])
+    two_spaces(mixing, [1.0, 0.0])
+    assert set(mixing.seen) == {("Au2Cu2", "Au2Cu2"), ("Au2Cu2", "AuCu3")}
+
+
+def test_candidates_compete_by_their_height_above_the_hull():
+    found = two_spaces(Spy(seen=[]), [0.5, 0.5], keep=8)
+    heights = [one.height for one in found.candidates]
+    assert heights == sorted(heights)
+    assert [one.fitness.values[0] for one in found.candidates] == heights
+    for one in found.candidates:
+        assert one.ground == pytest.approx(-7.0 if one.formula == "AuCu3" else 0.0)
+    # by enthalpy alone; the toy energies are positive, so that this order would be another
+    assert {one.formula for one in found.candidates} == {"AuCu"}
 
 
 def elemental(atoms: Atoms) -> Relaxed:

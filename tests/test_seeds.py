@@ -66,3 +66,23 @@ def test_separate_parts_atoms_on_one_place():
 def test_separate_leaves_a_good_structure_as_it_is():
     atoms = Atoms("Si2", positions=[[0, 0, 0], [2.5, 2.5, 2.5]], cell=[5, 5, 5], pbc=True)
     assert seeds.separate(atoms, Space({"Si": 2})).positions == pytest.approx(atoms.positions)
+
+
+@pytest.mark.parametrize("symbol", ["Cu", "Si", "O", "Mg"])
+def test_prototypes_of_an_element(symbol):
+    space = Space({symbol: 1})
+    found = seeds.prototypes(space)
+    groups = [spacegroup(atoms) for atoms in found]
+    assert groups == ["Fm-3m (225)", "Im-3m (229)", "P6_3/mmc (194)", "Fd-3m (227)"]
+    for atoms in found:
+        assert not Space({symbol: len(atoms)}).feasible(atoms)
+    ratio = found[3].get_volume() / 2 / found[0].get_volume()
+    assert ratio == pytest.approx(1.35)
+    # the element is guessed at the volume of its own form
+    own = {"Si": 3}.get(symbol, 0)
+    assert found[own].get_volume() / len(found[own]) == pytest.approx(space.volume_per_atom)
+
+
+def test_compounds_have_no_prototypes():
+    with pytest.raises(ValueError, match="one element, got OTi"):
+        seeds.prototypes(Space({"Ti": 1, "O": 1}))

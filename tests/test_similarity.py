@@ -1,5 +1,7 @@
 """Fingerprints, the exact matcher, and symmetry."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from aga.search.similarity import (
     DUPLICATE,
+    KnownCrystals,
     KnownSet,
     distance,
     fingerprint,
@@ -248,3 +251,42 @@ def test_symmetry_of_coinciding_atoms_is_nothing_not_an_error():
     assert spacegroup(broken) == "P1 (1)"
     assert symmetrise(broken) is None
     assert primitive(broken, 0.1) is broken
+
+
+class Print(NamedTuple):
+    """A crystal as the set of known ones sees it."""
+
+    formula: str
+    fingerprint: np.ndarray
+
+
+def known(formula: str, atoms: Atoms) -> Print:
+    return Print(formula, fingerprint(atoms))
+
+
+def test_crystals_are_compared_within_their_formula_only():
+    gold, copper = known("Au", bulk("Au")), known("Cu", bulk("Cu"))
+    alloy = known("AuCu", ordering("L1_0"))
+    # same number of elements, so that the fingerprints could be compared by mistake
+    same_print = Print("AuCu3", alloy.fingerprint)
+    found = KnownCrystals([gold, alloy])
+    assert found.has(gold)
+    assert found.has(alloy)
+    assert not found.has(copper)
+    assert not found.has(same_print)
+    found.add(same_print)
+    assert found.within(same_print) == [2]
+    assert found.within(copper) == []
+    assert len(found) == 3
+    assert found.distance(copper) == 2.0
+    assert found.distance(alloy) == pytest.approx(0.0, abs=1e-12)
+    assert KnownCrystals().distance(gold) == 2.0
+
+
+def test_crystals_of_other_ratios_are_never_the_same():
+    three = bulk("Cu", "fcc", a=3.75, cubic=True)
+    three.symbols = ["Au", "Cu", "Cu", "Cu"]
+    other = three.copy()
+    other.symbols = ["Au", "Au", "Cu", "Cu"]
+    assert not same(three, other)
+    assert not same_form(three, other)

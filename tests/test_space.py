@@ -5,7 +5,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aga.search.space import Space, heights, tidied
+from aga.search.hull import Hull, Phase
+from aga.search.space import Space, Spaces, heights, tidied
 from aga.search.volumes import mixture_volume
 
 MEASURED = {
@@ -31,6 +32,16 @@ def conventional() -> Atoms:
 def test_guessed_volume_is_within_a_fifth_of_the_measured_one(name):
     composition, measured = MEASURED[name]
     assert mixture_volume(composition) == pytest.approx(measured, rel=0.2)
+
+
+def test_a_metal_shrinks_only_as_far_as_the_anions_take_its_electrons():
+    pure, oxide = mixture_volume({"Mg": 1}), mixture_volume({"Mg": 1, "O": 1})
+    rich = mixture_volume({"Mg": 12, "O": 1})
+    # of twelve magnesium atoms one is oxidised
+    assert rich == pytest.approx((11 * pure + 2 * oxide) / 13)
+    assert mixture_volume({"Mg": 1, "O": 3}) == pytest.approx(
+        (2 * oxide + 2 * mixture_volume({"O": 1})) / 4
+    )
 
 
 def test_every_element_up_to_plutonium_has_a_positive_volume():
@@ -145,3 +156,39 @@ def test_tidied_keeps_the_crystal_and_shortens_the_cell():
 def test_tidied_refuses_a_flat_cell():
     with pytest.raises(ValueError, match="flat cell"):
         tidied(Atoms("Si", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 1]], pbc=True))
+
+
+def test_spaces_are_drawn_by_their_chances():
+    members = [Space({"Cu": 1}), Space({"Cu": 2}), Space({"Au": 1})]
+    spaces = Spaces(members, [0.7, 0.3, 0.0])
+    rng = np.random.default_rng(0)
+    drawn = [spaces.draw(rng).name for _ in range(400)]
+    assert 240 < drawn.count("Cu") < 320
+    assert set(drawn) == {"Cu", "Cu2"}
+
+
+def test_a_single_space_takes_nothing_from_chance():
+    rng = np.random.default_rng(0)
+    Spaces([Space({"Cu": 1})]).draw(rng)
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_gates_of_several_spaces_hold_for_each():
+    copper, gold = Space({"Cu": 1}), Space({"Au": 2, "Cu": 1})
+    gates = Spaces([copper, gold]).gates()
+    assert gates.volume_per_atom == (copper.volume_window[0], gold.volume_window[1])
+    assert set(gates.min_distance) == {("Au", "Au"), ("Au", "Cu"), ("Cu", "Cu")}
+    assert Spaces([gold]).gates() == gold.gates()
+
+
+def test_spaces_stand_on_the_hull():
+    hull = Hull([Phase("Cu", {"Cu": 1}, -3.5), Phase("Au", {"Au": 1}, -3.0)])
+    assert Spaces([Space({"Cu": 1})]).ground({"Cu": 1}) == 0.0
+    spaces = Spaces([Space({"Au": 1, "Cu": 1})], hull=hull)
+    assert spaces.ground({"Au": 1, "Cu": 1}) == pytest.approx(-3.25)
+
+
+@pytest.mark.parametrize(("n", "chances"), [(0, None), (2, [1.0]), (2, [0.5, 0.6])])
+def test_chances_that_are_none_are_refused(n, chances):
+    with pytest.raises(ValueError, match="a probability for each"):
+        Spaces([Space({"Cu": 1})] * n, chances)

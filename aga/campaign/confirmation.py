@@ -28,20 +28,29 @@ def due(state: State) -> list[Decision]:
 
 
 def targets(state: State) -> list[Group]:
-    """The structures near the best, lowest first, at most as many as are asked for."""
+    """The structures near the best, lowest first, at most as many as are asked for.
+
+    Of several compositions all that are on the hull, however many.
+    """
     settings = state.config.confirm
     ranking = state.ranking
     if not ranking:
         return []
-    limit = ranking[0].best.enthalpy + settings.window_ev_per_atom
-    return [group for group in ranking if group.best.enthalpy <= limit][: settings.structures]
+    limit = ranking[0].best.height + settings.window_ev_per_atom
+    answer = state.answer
+    near = [one for one in ranking if one.best.height <= limit and one not in answer]
+    return [*answer, *near][: max(settings.structures, len(answer))]
 
 
 def _verdict(state: State) -> str:
     if not state.groups:
         return f"no structure was labelled ({state.search_over})"
-    if state.confirmed(state.ranking[0]) is None:
-        return f"{state.search_over}; the best structure could not be confirmed by the engine"
+    failed = [group for group in state.answer if state.confirmed(group) is None]
+    if failed:
+        which = "the best structure"
+        if state.config.compositions is not None:
+            which = f"{len(failed)} of {len(state.answer)} structures on the hull"
+        return f"{state.search_over}; {which} could not be confirmed by the engine"
     return state.search_over
 
 

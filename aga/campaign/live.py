@@ -68,7 +68,7 @@ class Clocks:
 def view(state: State, pools: Pools, clocks: Clocks, spacegroup_of: Callable[[Group], str]) -> View:
     """What there is to show of a campaign now."""
     config = state.config
-    cell = "".join(f"{symbol}{count}" for symbol, count in config.composition.items())
+    cell = config.question.split(", ")[0]
     return View(
         title=f"{config.name}: {cell}, {config.engine.description()}",
         doing=_doing(state),
@@ -95,12 +95,13 @@ def _doing(state: State) -> str:
 
 
 def _structure(state: State, group: Group, spacegroup_of: Callable[[Group], str]) -> list[str]:
-    lowest = state.ranking[0].best.enthalpy
+    lowest = state.ranking[0].best.height
     shown = state.confirmed(group) or group.best
+    several = state.config.compositions is not None
     return [
-        spacegroup_of(group),
+        f"{shown.formula} {spacegroup_of(group)}" if several else spacegroup_of(group),
         f"{shown.enthalpy:.4f}",
-        f"{1e3 * (shown.enthalpy - lowest):.1f}",
+        f"{1e3 * (shown.height - lowest):.1f}",
         f"{shown.fmax:.3f}",
         "yes" if state.confirmed(group) else "no",
         str(len(group.members)),

@@ -3,17 +3,21 @@
 Start, resume and restart after a crash are one path, because nothing but the records is asked.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from aga.campaign import confirmation
+from aga.campaign.spaces import missing_ends, plain_space
 from aga.campaign.state import Decision, Generation, State, label_references
 from aga.search import operators
 from aga.search.adaptation import weights
-from aga.search.candidate import Candidate
-from aga.search.space import Space
+from aga.search.aims import chances
+from aga.search.candidate import Candidate, Known
+from aga.search.compositions import named, reduced
+from aga.search.volumes import mixture_volume
 from calculators.task import Pool
 
 #: seed tasks at most, when too few of the first labels succeed
@@ -66,13 +70,15 @@ def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
     return max(4, 2 * slots["dft"]) if state.config.overlap else 4
 
 
-def _seed(state: State) -> Decision:
-    inputs = {
-        "count": state.config.search.initial_labels,
-        "volume_per_atom": volume_guess(state),
+def _seed(state: State, *, ends_only: bool = False) -> Decision:
+    inputs: dict[str, Any] = {
+        "count": 0 if ends_only else state.config.search.initial_labels,
+        **_volume(state),
         # the first to succeed also brings the user's structures and the pool for the descriptors
         "first": not state.seeds,
     }
+    if missing := missing_ends(state.config, state.known):
+        inputs["ends"] = [named(end) for end in missing]
     return Decision("seed", inputs)
 
 
@@ -85,7 +91,15 @@ def _trouble(state: State) -> str:
     failed = state.failures
     if not failed or _seed_tries(state) < SEED_TRIES or state.outstanding():
         return ""
-    if len(state.labelled) > 1 or _unasked(state):
+    if _unasked(state):
+        return ""
+    if missing := missing_ends(state.config, state.known):
+        return (
+            f"the hull needs a label of {named(missing[0])}, and none could be computed: "
+            f"{failed[0].outcome['failure']['reason']}; where its enthalpy is known, give it in "
+            "compositions.references"
+        )
+    if len(state.labelled) > 1:
         return ""
     return (
         f"{len(failed)} of the first {len(state.of_kind('label'))} structures could not be "
@@ -114,9 +128,10 @@ def _first_labels(state: State) -> list[Decision]:
     if state.models:
         # the ensemble trusts none of what it proposes: show it more of the space
         return [_seed(state)] if _dry(state) else []
-    few = max(2, state.config.search.initial_labels // 2)
-    again = len(state.labelled) < few and _seed_tries(state) < SEED_TRIES
-    return [_seed(state)] if again else []
+    enough = len(state.labelled) >= max(2, state.config.search.initial_labels // 2)
+    if _seed_tries(state) >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
+        return []
+    return [_seed(state, ends_only=enough)]
 
 
 def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
@@ -149,8 +164,8 @@ def settled(state: State) -> bool:
 
 def _near_best(state: State, generation: Generation) -> list[Candidate]:
     """Candidates predicted within the stop rule's window of the best label."""
-    limit = state.ranking[0].best.enthalpy + state.config.stop.window_ev_per_atom
-    return [c for c in generation.candidates if c.enthalpy is not None and c.enthalpy <= limit]
+    limit = state.ranking[0].best.height + state.config.stop.window_ev_per_atom
+    return [one for one in generation.candidates if one.height <= limit]
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
@@ -188,7 +203,7 @@ def current(state: State) -> Generation | None:
 
 def _train(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     """A training when enough labels are new."""
-    if state.outstanding("train", "seed"):
+    if state.outstanding("train", "seed") or missing_ends(state.config, state.known):
         return []
     have = state.distinct_labels
     waiting = len(state.outstanding("label"))
@@ -233,18 +248,52 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
-        "volume_per_atom": volume_guess(state),
+        **_volume(state),
     }
+    if state.config.compositions is not None:
+        inputs["chances"] = aims(state)
     return [Decision("evolve", inputs)]
 
 
+def aims(state: State) -> dict[str, float]:
+    """The probability of each composition, by how near the hull its labels and candidates come."""
+    generation = current(state)
+    cap = state.config.search.acquisition.spread_cap_ev_per_atom
+    trusted = [
+        one
+        for one in (generation.candidates if generation else ())
+        if one.spread is not None and one.spread <= cap
+    ]
+    lowest: dict[str, float] = {}
+    seen: list[Known | Candidate] = [*state.known, *trusted]
+    for one in seen:
+        lowest[one.formula] = min(one.height, lowest.get(one.formula, float("inf")))
+    cells = {named(counts): named(reduced(counts)) for counts in state.config.cells}
+    heights = {cell: lowest.get(formula, float("inf")) for cell, formula in cells.items()}
+    return chances(heights, Counter(one.cell for one in state.known))
+
+
 def _operators(state: State) -> list[str]:
-    """The operators of the search that can do anything with its composition."""
+    """The operators of the search that can do anything with one of its compositions."""
     chosen = state.config.search.operators
     if chosen is None:
-        chosen = tuple(operators.build({"kind": kind}) for kind in operators.kinds())
-    space = Space(state.config.composition)
-    return [one.kind for one in chosen if one.applicable(space)]
+        chosen = operators.defaults()
+    spaces = [plain_space(named(counts)) for counts in state.config.cells]
+    return [one.kind for one in chosen if any(map(one.applicable, spaces))]
+
+
+def _volume(state: State) -> dict[str, float]:
+    """What the search is told of volumes."""
+    if state.config.compositions is None:
+        return {"volume_per_atom": volume_guess(state)}
+    return {"volume_scale": volume_scale(state)}
+
+
+def volume_scale(state: State) -> float:
+    """Volume of the labels near the hull over the guess by their elements; 1 without any."""
+    near = [one for one in state.known if one.height <= VOLUME_WINDOW]
+    found = [one.atoms.get_volume() / len(one.atoms) / mixture_volume(one.counts) for one in near]
+    return float(np.mean(found)) if found else 1.0
 
 
 def volume_guess(state: State) -> float:
@@ -287,10 +336,12 @@ def why_stop(state: State) -> str:
     if not settled(state) or _open_questions(state, generation):
         return ""
     unchanged = len(state.labelled) - state.best_since
-    best = state.ranking[0].best
+    best = f"best structure ({state.ranking[0].best.enthalpy:.4f} eV/atom)"
+    if state.config.compositions is not None:
+        best = f"hull of {len(state.answer)} structures"
     return (
-        f"the best structure ({best.enthalpy:.4f} eV/atom) has not changed for {unchanged} labels "
-        f"and every candidate within {1e3 * stop.window_ev_per_atom:g} meV/atom is labelled"
+        f"the {best} has not changed for {unchanged} labels and every candidate within "
+        f"{1e3 * stop.window_ev_per_atom:g} meV/atom is labelled"
     )
 
 

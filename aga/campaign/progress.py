@@ -51,15 +51,25 @@ class Progress:
             self._write(event(record, state))
             if line := sentence(record, state):
                 self.say(line)
-        if state.groups and state.ranking[0].id + str(state.ranking[0].best.id) != self._best:
-            self._best = state.ranking[0].id + str(state.ranking[0].best.id)
-            best = state.ranking[0].best
-            self.say(
-                f"best so far: {self._spacegroup(state.ranking[0])} {best.enthalpy:.4f} eV/atom, "
-                f"largest force {best.fmax:.2f} eV/Å, after {len(state.labelled)} labels"
-            )
+        answer = " ".join(f"{group.id}{group.best.id}" for group in state.answer)
+        if answer != self._best:
+            self._best = answer
+            self.say(self._found(state))
         if self._live is not None:
             self._live.show(view(state, pools, self._clocks, self._spacegroup))
+
+    def _found(self, state: State) -> str:
+        """The best structure, or those on the hull."""
+        after = f"after {len(state.labelled)} labels"
+        if state.config.compositions is not None:
+            stable = sorted((one.best.formula, self._spacegroup(one)) for one in state.answer)
+            names = ", ".join(f"{formula} {group}" for formula, group in stable)
+            return f"on the hull: {names}, {after}"
+        best = state.ranking[0].best
+        return (
+            f"best so far: {self._spacegroup(state.ranking[0])} {best.enthalpy:.4f} eV/atom, "
+            f"largest force {best.fmax:.2f} eV/Å, {after}"
+        )
 
     def say(self, line: str) -> None:
         """One line for the reader, with the time of day."""
@@ -123,25 +133,31 @@ def _seeded(record: Record, _: State) -> str:
 
 def _evolved(record: Record, state: State) -> str:
     found, rejected = record.ok["candidates"], sum(record.ok["rejected"].values())
-    lowest = found[0]["enthalpy"] if found else float("nan")
+    lowest = f"{found[0]['enthalpy'] if found else float('nan'):.4f} eV/atom"
+    if state.hull is not None and found:
+        height = min(one.height for one in state.generations[-1].candidates)
+        lowest = f"{1e3 * height:.0f} meV/atom above the hull"
     return (
         f"generation {len(state.generations)}: {len(found)} distinct structures, "
-        f"{rejected} rejected, lowest predicted {lowest:.4f} eV/atom"
+        f"{rejected} rejected, lowest predicted {lowest}"
     )
 
 
 def _labelled(record: Record, state: State) -> str:
-    return "; ".join(_one_label(one) for one in state.labelled if one.ordinal == record.ordinal)
+    own = [one for one in state.labelled if one.ordinal == record.ordinal]
+    return "; ".join(_one_label(one, named=state.hull is not None) for one in own)
 
 
-def _one_label(one: Labelled) -> str:
+def _one_label(one: Labelled, *, named: bool) -> str:
     known = one.known
+    what = f"{known.formula} " if named else ""
     guess = ""
     if one.predicted is not None:
         spread = "" if one.spread is None else f" +- {1e3 * one.spread:.0f} meV"
         guess = f", predicted {one.predicted:.4f}{spread}"
     return (
-        f"label {known.id} ({one.purpose}, {one.origin}): {known.enthalpy:.4f} eV/atom{guess}, "
+        f"label {known.id} ({one.purpose}, {one.origin}): {what}{known.enthalpy:.4f} eV/atom"
+        f"{guess}, "
         f"largest force {known.fmax:.2f} eV/Å, {one.label.seconds:.1f} s"
     )
 

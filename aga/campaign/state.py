@@ -10,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from ase.units import GPa
 
+from aga.campaign.spaces import hull_of, stand
 from aga.config import CampaignConfig
 from aga.search.adaptation import updated
 from aga.search.candidate import Candidate, Known
+from aga.search.hull import ON_HULL, Hull
 from aga.search.similarity import same_form
 from potentials.structures import Label
 
@@ -145,6 +147,7 @@ class State:
     models: list[Model] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
     operators: dict[str, tuple[float, float]] = field(default_factory=dict)
+    hull: Hull | None = None
     polished: dict[str, list[Candidate]] = field(default_factory=dict)
     best_since: int = 0
     best_was: float = float("inf")
@@ -169,7 +172,7 @@ class State:
     @property
     def pressure(self) -> float:
         """External pressure [eV/Å^3]."""
-        return float(self.config.pressure_gpa * GPa)
+        return self.config.pressure
 
     @property
     def known(self) -> list[Known]:
@@ -178,8 +181,16 @@ class State:
 
     @property
     def ranking(self) -> list[Group]:
-        """Distinct structures, lowest enthalpy first."""
+        """Distinct structures, lowest enthalpy first; of several compositions above the hull."""
         return _ranked(self.groups)
+
+    @property
+    def answer(self) -> list[Group]:
+        """What the search is for: the lowest structure, or all that are on the hull."""
+        ranked = self.ranking
+        if self.config.compositions is None:
+            return ranked[:1]
+        return [group for group in ranked if group.best.height <= ON_HULL]
 
     def confirmed(self, group: Group) -> Known | None:
         """The member that confirms a structure by the campaign's own thresholds."""
@@ -236,6 +247,7 @@ class State:
 
     def _take_generation(self, record: Record) -> None:
         candidates = [Candidate.from_dict(data) for data in record.ok["candidates"]]
+        stand(candidates, self.hull)
         model = record.inputs["model"]
         self.generations.append(Generation(record.ordinal, record.key, model, candidates))
         self.operators = updated(self.operators, record.ok["record"])
@@ -269,13 +281,30 @@ class State:
         for (candidate, label, key), home in zip(
             self._new_labels(record, record.ok), homes, strict=True
         ):
+            before = {group.id for group in self.answer}
             known = self._add_label(record, candidate, label, key)
             self.relaxation_points += record.kind == "relax"
-            before = self.ranking[0].id if self.groups else ""
+            was = self._stand(known)
             _put(self.groups, home, known)
-            best = self.ranking[0]
-            if best.id != before or best.best.enthalpy < self.best_was - IMPROVEMENT:
-                self.best_since, self.best_was = len(self.labelled), best.best.enthalpy
+            if {group.id for group in self.answer} != before or known.enthalpy < was - IMPROVEMENT:
+                self.best_since, self.best_was = len(self.labelled), self.ranking[0].best.enthalpy
+
+    def _stand(self, known: Known) -> float:
+        """Measure a new label; where it lowers the hull, everything anew.
+
+        Returns:
+            What it was expected to reach at most [eV/atom]: the hull before it, or of one
+            composition the best at the last news.
+        """
+        if self.config.compositions is None:
+            return self.best_was
+        ground = -np.inf if self.hull is None else self.hull.ground(known.counts)
+        known.stand_on(ground)
+        if not (np.isfinite(ground) and known.enthalpy >= ground):
+            self.hull = hull_of(self.config, self.known)
+            stand(self.known, self.hull)
+            stand(self.generations[-1].candidates if self.generations else (), self.hull)
+        return ground
 
     def _add_label(self, record: Record, candidate: Candidate, label: Label, key: str) -> Known:
         known = known_of(candidate, label, self.pressure)
@@ -312,12 +341,16 @@ class State:
 
 
 def _ranked(groups: Sequence[Group]) -> list[Group]:
-    return sorted(groups, key=lambda group: (group.best.enthalpy, group.id))
+    return sorted(groups, key=lambda group: (group.best.height, group.id))
 
 
 def _home(groups: Sequence[Group], known: Known) -> str:
     """Id of the lowest group whose structure this is; its own id where there is none."""
-    like = (group for group in _ranked(groups) if same_form(known.atoms, group.best.atoms))
+    like = (
+        group
+        for group in _ranked(groups)
+        if known.formula == group.best.formula and same_form(known.atoms, group.best.atoms)
+    )
     home = next(like, None)
     return known.id if home is None else home.id
 

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
+from aga.campaign import seeding
+from aga.campaign.spaces import hull_of, space_of, spaces_of, stand
 from aga.campaign.state import Decision, known_of
 from aga.config import CampaignConfig, from_resolved
 from aga.search.candidate import Candidate, Known
-from aga.search.space import Space, covalent_distances, tidied
+from aga.search.compositions import counts_of
+from aga.search.space import covalent_distances
 from calculators.labelling import LabelGates, RelaxTarget, engine_relax, label_key, single_point
 from calculators.outcome import Failure
 from calculators.publish import publish_json, read_json
@@ -28,7 +31,6 @@ from potentials.structures import (
     Label,
     atoms_from_dict,
     atoms_to_dict,
-    bare,
     content_key,
 )
 
@@ -113,37 +115,22 @@ def _config_of(path: Path, _written: int) -> CampaignConfig:
     return from_resolved(data)
 
 
-def space_of(config: CampaignConfig, volume_per_atom: float = 0.0) -> Space:
-    """What the campaign searches; ``volume_per_atom`` [Å^3], 0 for a guess by the elements."""
-    symbols = tuple(sorted(config.composition))
-    from ase.units import GPa
-
-    return Space(
-        composition=config.composition,
-        volume_per_atom=config.search.volume_per_atom or volume_per_atom,
-        pressure=config.pressure_gpa * GPa,
-        spacegroups=config.search.groups(),
-        min_distance=covalent_distances(symbols, config.search.min_distance_factor),
-    )
-
-
 def _rng(config: CampaignConfig, task: Task) -> np.random.Generator:
     return np.random.default_rng([config.seed, task.ordinal])
 
 
 def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     """User structures and random crystals; the first of them are to be labelled."""
-    from aga.search.seeds import many
-
-    space = space_of(config, task.inputs["volume_per_atom"])
     rng = _rng(config, task)
     first = task.inputs["first"]
-    given = _given(config, space) if first else []
+    given = seeding.given(config, task.inputs) if first else []
     if isinstance(given, Failure):
         return given
     count = task.inputs["count"]
-    crystals = many(space, max(count, POOL) if first else count, rng)
+    crystals = seeding.crystals(config, task.inputs, max(count, POOL) if first else count, rng)
+    ends = seeding.end_members(config, task.inputs, rng)
     chosen = [("user", atoms) for atoms in given]
+    chosen += [("end_member", atoms) for atoms in ends]
     chosen += [("symmetric_random", atoms) for atoms in crystals[:count]]
     candidates = [
         Candidate(f"s{task.ordinal:05d}-{i:03d}", atoms, origin)
@@ -159,25 +146,6 @@ def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     return None
 
 
-def _given(config: CampaignConfig, space: Space) -> list[Atoms] | Failure:
-    """The user's structures, each once."""
-    found: dict[str, Atoms] = {}
-    for name in config.search.structures:
-        for given in _read(Path(name)):
-            atoms = tidied(given)
-            problem = space.feasible(atoms) if given.pbc.all() else "not periodic in three axes"
-            if problem:
-                return Failure("permanent", f"{name}: cannot be searched from: {problem}")
-            found.setdefault(label_key(atoms, config.engine), atoms)
-    return list(found.values())
-
-
-def _read(path: Path) -> list[Atoms]:
-    from ase.io import read
-
-    return [bare(atoms) for atoms in read(path, index=":")]
-
-
 def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     """One run of the genetic algorithm on the newest ensemble."""
     from aga.search import operators
@@ -185,22 +153,26 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     from potentials.ensemble import Ensemble
     from potentials.relax import relax
 
-    space = space_of(config, task.inputs["volume_per_atom"])
+    known = [one for one, _ in _labelled(folder, task, config.pressure)]
+    carried = _carried(folder, task)
+    hull = hull_of(config, known)
+    stand([*known, *carried], hull)
+    spaces = spaces_of(config, task.inputs, hull)
     chosen = config.search.operators
     if chosen is None:
-        chosen = tuple(operators.build({"kind": kind}) for kind in operators.kinds())
+        chosen = operators.defaults()
     relaxer = partial(
         relax,
         ensemble=Ensemble.load(models(folder) / task.inputs["model"]),
-        pressure=space.pressure,
+        pressure=config.pressure,
         fmax=config.relaxation.fmax_ev_per_a,
         max_steps=config.relaxation.max_steps,
-        gates=space.gates(),
+        gates=spaces.gates(),
     )
     found = evolve(
-        [known for known, _ in _labelled(folder, task, space.pressure)],
-        _carried(folder, task),
-        space,
+        known,
+        carried,
+        spaces,
         config.search.evolution,
         chosen,
         task.inputs["weights"],
@@ -248,7 +220,7 @@ def _train(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     from potentials.ensemble import Ensemble
     from potentials.training import fit
 
-    pressure = space_of(config).pressure
+    pressure = config.pressure
     frames = [frame for _, frame in _labelled(folder, task, pressure)]
     warm = task.inputs["warm"]
     pool = read_json(_proposal(folder, task.inputs["pool"])) or {"pool": []}
@@ -275,7 +247,8 @@ def _label(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
 
 
 def _gates(config: CampaignConfig) -> LabelGates:
-    return LabelGates(min_distance=dict(space_of(config).min_distance))
+    factor = config.search.min_distance_factor
+    return LabelGates(min_distance=covalent_distances(tuple(config.elements), factor))
 
 
 def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
@@ -287,12 +260,12 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     from aga.search.symmetry import symmetrise
     from potentials.training import fit
 
-    space = space_of(config)
-    pairs = _labelled(folder, task, space.pressure)
+    pressure = config.pressure
+    pairs = _labelled(folder, task, pressure)
     frames = [frame for _, frame in pairs]
     keys = [key for _, key in task.inputs["labels"]]
     target = frames[keys.index(task.inputs["target"][1])]
-    ensemble = fit(_sharp(config), frames, _rng(config, task), pressure=space.pressure)
+    ensemble = fit(_sharp(config), frames, _rng(config, task), pressure=pressure)
     atoms = _to_minimum(ensemble, target, config)
     if atoms is None:
         return Failure("permanent", "the ensemble finds no minimum near the labelled structure")
@@ -304,7 +277,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         atoms,
         "polish",
         (target.id,),
-        (float(found.energy[0]) + space.pressure * atoms.get_volume()) / len(atoms),
+        (float(found.energy[0]) + pressure * atoms.get_volume()) / len(atoms),
         float(found.energy_std[0]),
     )
     publish_json(_proposal(folder, task.key), {"candidate": candidate.to_dict()})
@@ -312,16 +285,21 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
 
 
 def _sharp(config: CampaignConfig) -> Any:
-    """Settings of a fit that must be right near the lowest label only."""
+    """Settings of a fit that must be right near the lowest label only.
+
+    Of several compositions the label in question need not be the lowest: all keep their weights.
+    """
     from potentials.spec import LabelWeights
 
     spec = config.potential
+    off = spec.network.model_copy(update={"enabled": False})
+    if config.compositions is not None:
+        return spec.model_copy(update={"network": off, "bootstrap": "none"})
     narrow = LabelWeights(
         energy_scale_ev_per_atom=SHARP_SCALE,
         floor=SHARP_FLOOR,
         force_scale_ev_per_a=spec.labels.force_scale_ev_per_a,
     )
-    off = spec.network.model_copy(update={"enabled": False})
     return spec.model_copy(update={"labels": narrow, "network": off, "bootstrap": "none"})
 
 
@@ -335,7 +313,8 @@ def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> 
     missing = np.zeros((3, 3))
     if label.stress is not None:
         missing = voigt_6_to_full_3x3_stress(label.stress) - found.stress[0].numpy()
-    space = space_of(config, target.atoms.get_volume() / len(target.atoms))
+    volume = target.atoms.get_volume() / len(target.atoms)
+    space = space_of(config, volume, counts_of(target.atoms))
     corrected = partial(
         relax,
         [target.atoms],
@@ -364,7 +343,7 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         fmax=0.8 * confirm.fmax_ev_per_a,
         stress_gpa=0.8 * confirm.stress_gpa,
         max_steps=task.inputs["points"],  # the start is labelled already
-        pressure=space_of(config).pressure,
+        pressure=config.pressure,
     )
     atoms = atoms_from_dict(start["atoms"])
     found = engine_relax(atoms, config.engine, labels(folder), target, _gates(config))

@@ -53,7 +53,7 @@ def text(row: Row, state: State) -> str:
     comments = (
         f"{state.config.name}: rank {row.rank}, id {row.id}",
         f"enthalpy {row.enthalpy:.6f} eV/atom at {state.config.pressure_gpa:g} GPa, "
-        f"{1e3 * row.above:.1f} meV/atom above the best",
+        f"{1e3 * row.above:.1f} meV/atom above the {'best' if state.hull is None else 'hull'}",
         f"computed by {state.config.engine.description()}",
         f"confirmed by {ranking.method(state.config.engine)}: {'yes' if row.confirmed else 'no'} "
         f"(max force {row.fmax:.3f} eV/Å, stress deviation {stress})",

@@ -5,6 +5,7 @@ ASE; pymatgen's entries carry the same numbers and say so.
 """
 
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def _facts(one: Labelled) -> dict[str, Any]:
     }
 
 
+def _above(one: Labelled, state: State) -> dict[str, float]:
+    """The height above the hull, where several compositions are searched and it is known."""
+    known = state.hull is not None and isfinite(one.known.height)
+    return {"above_hull_ev_per_atom": float(one.known.height)} if known else {}
+
+
 def _extxyz(state: State, out: Path) -> None:
     """Keys that training programs look for (REF_energy ...), stress as nine numbers."""
     from ase.io import write
@@ -116,7 +123,8 @@ def _db(state: State, out: Path) -> None:
     with published(out) as temporary, connect(temporary, type="db", use_lock_file=False) as rows:
         for one in distinct(state):
             numbers = {"enthalpy_per_atom": float(one.known.enthalpy), "seconds": one.label.seconds}
-            rows.write(with_calculator(one), key_value_pairs={**_facts(one), **numbers})
+            pairs = {**_facts(one), **numbers, **_above(one, state)}
+            rows.write(with_calculator(one), key_value_pairs=pairs)
 
 
 def _entries(state: State, out: Path) -> None:
@@ -135,16 +143,34 @@ def _entries(state: State, out: Path) -> None:
                 "enthalpy_per_atom_ev": float(one.known.enthalpy),
                 "forces_ev_per_a": one.label.forces.tolist(),
                 "stress_voigt_ev_per_a3": _listed(one),
+                **_above(one, state),
             },
             entry_id=one.known.id,
         )
         for one in distinct(state)
     ]
+    entries += _references(state)
     with published(out) as temporary:
         # another ending would make a compressed or a YAML file
         plain = temporary.with_name(f"{temporary.name}.json")
         dumpfn(entries, plain)
         plain.replace(temporary)
+
+
+def _references(state: State) -> list[Any]:
+    """The user's references as entries without a structure, so that the hull is complete."""
+    from pymatgen.core import Composition
+    from pymatgen.entries.computed_entries import ComputedEntry
+
+    given = state.config.compositions
+    return [
+        ComputedEntry(
+            Composition(phase.counts),
+            phase.enthalpy * sum(phase.counts.values()),
+            entry_id=phase.name,
+        )
+        for phase in (given.phases if given else ())
+    ]
 
 
 def _listed(one: Labelled) -> list[float] | None:

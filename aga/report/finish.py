@@ -32,7 +32,7 @@ def finish(run_dir: Path, stream: TextIO | None = None) -> None:
         return
     state = status.load(run_dir)
     out = status.console(stream or sys.stdout)
-    rows = ranking.rows(state, SHOWN)
+    rows = ranking.rows(state, max(SHOWN, len(state.answer)))
     out.print()
     status.show_rows(out, state, rows)
     for line in summary(state, run_dir):
@@ -55,7 +55,9 @@ def summary(state: State, run_dir: Path) -> list[str]:
     count, engine = status.labels(state), state.config.engine
     points = "DFT single points" if not engine.surrogate else f"single points by {engine.kind}"
     spent = len(state.labelled) + count["failed"]
+    hull = ranking.hull(state)
     return [
+        *([hull] if hull else []),
         f"{points}: {spent} spent, {count['failed']} of them failed; wall time "
         f"{duration(3600 * state.hours_used)}",
         status.headline(state, holder(run_dir)),
@@ -65,7 +67,7 @@ def summary(state: State, run_dir: Path) -> list[str]:
 
 def write_best(state: State, folder: Path) -> None:
     """The lowest structures as CIF and their table as CSV."""
-    write_structures(state, folder, SHOWN)
+    write_structures(state, folder, max(SHOWN, len(state.answer)))
     path = folder / "ranking.csv"
     with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -10,7 +10,7 @@ from aga import __version__
 from aga.campaign.live import duration
 from aga.campaign.lock import holder
 from aga.campaign.state import State
-from aga.report import drawing, plots, ranking, status, timeline
+from aga.report import drawing, hull, plots, ranking, status, timeline
 from aga.report.files import published
 
 #: structures in the table; the rest is folded away
@@ -72,6 +72,20 @@ PICTURES: tuple[tuple[str, str, str, plots.Drawing], ...] = (
 )
 
 
+#: of several compositions, before all others
+HULL = (
+    "hull",
+    "Convex hull",
+    "Enthalpies of formation; what lies on the line cannot fall apart into other phases.",
+    hull.picture,
+)
+
+
+def pictures_of(state: State) -> tuple[tuple[str, str, str, plots.Drawing], ...]:
+    """The pictures of a campaign."""
+    return PICTURES if state.config.compositions is None else (HULL, *PICTURES)
+
+
 def write_report(run_dir: Path) -> Path:
     """Write ``report/index.html`` and ``report/*.svg`` of a run, which may be running.
 
@@ -81,7 +95,7 @@ def write_report(run_dir: Path) -> Path:
     state = status.load(run_dir)
     folder = run_dir / "report"
     pictures = {}
-    for name, _, _, draw in PICTURES:
+    for name, _, _, draw in pictures_of(state):
         with drawing.style():
             made = draw(state)
             pictures[name] = "" if made is None else drawing.svg(made)
@@ -110,7 +124,7 @@ def page(state: State, running: dict[str, Any] | None, pictures: dict[str, str])
         _section("Structures", _structures(state)),
         *(
             _section(heading, _picture(name, heading, note, pictures[name]) + _below(name, state))
-            for name, heading, note, _ in PICTURES
+            for name, heading, note, _ in pictures_of(state)
         ),
         _section("Failed calculations", _failures(state)),
     ]
@@ -128,10 +142,9 @@ def page(state: State, running: dict[str, Any] | None, pictures: dict[str, str])
 
 def _header(state: State, running: dict[str, Any] | None) -> str:
     config = state.config
-    cell = "".join(f"{symbol}{count}" for symbol, count in config.composition.items())
     count = status.labels(state)
     facts = {
-        "composition": f"{cell} ({len(config.symbols)} atoms) at {config.pressure_gpa:g} GPa",
+        "composition": f"{config.question} at {config.pressure_gpa:g} GPa",
         "engine": config.engine.description(),
         "single points": f"{count['done']} done, {count['failed']} failed, {count['pending']} "
         f"pending of {config.budget.labels}",
@@ -205,6 +218,8 @@ def _picture(name: str, heading: str, note: str, svg: str) -> str:
 
 def _below(name: str, state: State) -> str:
     """What a picture does not say."""
+    if name == "hull" and (told := ranking.hull(state)):
+        return f"<p>{escape(told[:1].upper() + told[1:])}.</p>"
     if name == "operators":
         return _operators(state)
     if name == "timeline" and (use := timeline.sentence(timeline.intervals(state))):
@@ -231,7 +246,8 @@ def _operators(state: State) -> str:
                 "-" if best is None else f"{1e3 * (best - lowest):.1f}",
             ]
         )
-    headings = ["operator", "tried (fading)", "succeeded", "labels", "lowest above best [meV/atom]"]
+    above = "lowest above hull" if state.hull else "lowest above best"
+    headings = ["operator", "tried (fading)", "succeeded", "labels", f"{above} [meV/atom]"]
     return _table(headings, rows, text=("operator",))
 
 

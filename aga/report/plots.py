@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from aga.campaign.state import Labelled, State
-from aga.report import drawing
+from aga.report import drawing, hull
 from aga.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, WHEEL
 
 #: errors are drawn linearly below this, by orders of magnitude above [meV/atom]
@@ -26,13 +26,15 @@ def convergence(state: State) -> Any:
     """Best enthalpy against the number of labels, and every label; None without labels."""
     if not state.labelled:
         return None
-    values = np.array([one.known.enthalpy for one in state.labelled])
+    values = np.array([one.known.height for one in state.labelled])
     lowest = float(values.min())
     above = 1e3 * (values - lowest)
+    several = state.config.compositions is not None
     count = np.arange(1, len(values) + 1)
     picture = drawing.figure((7.2, 4.6))
     axes = picture.subplots()
-    axes.step(count, np.minimum.accumulate(above), where="post", color="black", lw=1.6)
+    line = 1e3 * hull.distances(state) if several else np.minimum.accumulate(above)
+    axes.step(count, line, where="post", color="black", lw=1.6)
     origins = sorted({one.origin for one in state.labelled})
     for colour, origin in zip(_cycle(len(origins)), origins, strict=True):
         for purpose, marker in MARKERS.items():
@@ -47,9 +49,11 @@ def convergence(state: State) -> Any:
     axes.set_xlim(0, len(values) + 1)
     _plain_ticks(axes.yaxis)
     axes.set_xlabel("labels")
-    axes.set_ylabel("enthalpy above the best [meV/atom]")
-    axes.set_title(f"best: {lowest:.4f} eV/atom; linear below {LINEAR_BELOW:g} meV/atom")
-    _legend(picture, origins, {one.purpose for one in state.labelled})
+    axes.set_ylabel(f"enthalpy above the {'hull' if several else 'best'} [meV/atom]")
+    best = "hull as it is now" if several else f"best: {lowest:.4f} eV/atom"
+    axes.set_title(f"{best}; linear below {LINEAR_BELOW:g} meV/atom")
+    name = "hull so far, at its highest" if several else "best so far"
+    _legend(picture, origins, {one.purpose for one in state.labelled}, name)
     return picture
 
 
@@ -64,14 +68,14 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _legend(picture: Any, origins: Sequence[str], purposes: set[str]) -> None:
+def _legend(picture: Any, origins: Sequence[str], purposes: set[str], line: str) -> None:
     """Colours by operator, shapes by purpose, beside the picture."""
     from matplotlib.lines import Line2D
 
     def handle(label: str, **look: Any) -> Any:
         return Line2D([], [], label=label, **look)
 
-    handles = [handle("best so far", color="black", lw=1.6)]
+    handles = [handle(line, color="black", lw=1.6)]
     for purpose, marker in MARKERS.items():
         if purpose in purposes:
             handles.append(handle(purpose, marker=marker, ls="", mfc="none", color="black"))
@@ -95,8 +99,8 @@ def parity(state: State) -> Any:
     labels = _predicted(state)
     if not labels:
         return None
-    lowest = min(one.known.enthalpy for one in state.labelled)
-    near = [one for one in labels if one.known.enthalpy <= lowest + NEAR]
+    lowest = min(one.known.height for one in state.labelled)
+    near = [one for one in labels if one.known.height <= lowest + NEAR]
     panels = [("all", labels), (f"within {NEAR:g} eV/atom of the best", near)]
     if len(near) == len(labels):
         panels = panels[1:]

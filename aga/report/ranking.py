@@ -7,6 +7,7 @@ from ase.units import GPa
 
 from aga.campaign.progress import SYMPREC
 from aga.campaign.state import State
+from aga.search.compositions import named, reduced
 from aga.search.symmetry import spacegroup
 from calculators.engines import Engine
 
@@ -30,12 +31,12 @@ class Row:
     """One distinct structure.
 
     Attributes:
-        rank: 1 for the lowest enthalpy.
+        rank: 1 for the lowest enthalpy; of several compositions, for the nearest to the hull.
         id: of the label that represents it: the confirmed one, else the lowest.
         formula: of the searched cell.
         spacegroup: symbol and number.
         enthalpy: (E + pV)/n by the engine [eV/atom].
-        above: enthalpy above the first row [eV/atom].
+        above: enthalpy above the first row, or above the hull [eV/atom].
         fmax: largest force [eV/Å].
         stress_gpa: largest deviation of the stress from the pressure [GPa]; None if the engine's
             stress is not converged.
@@ -76,7 +77,7 @@ class Row:
 
 
 def rows(state: State, limit: int | None = None) -> list[Row]:
-    """The distinct structures, lowest enthalpy first.
+    """The distinct structures, lowest enthalpy or nearest to the hull first.
 
     Args:
         state: the campaign.
@@ -87,8 +88,9 @@ def rows(state: State, limit: int | None = None) -> list[Row]:
     # a confirmed label may lie a little above the lowest one of its structure
     shown = sorted(
         ((confirmed or group.best, confirmed is not None, group) for confirmed, group in found),
-        key=lambda one: (one[0].enthalpy, one[0].id),
+        key=lambda one: (one[0].height, one[0].id),
     )
+    lowest = shown[0][0].height if shown and state.hull is None else 0.0
     return [
         Row(
             rank=rank,
@@ -96,7 +98,7 @@ def rows(state: State, limit: int | None = None) -> list[Row]:
             formula=formula(known.atoms),
             spacegroup=spacegroup(known.atoms, SYMPREC),
             enthalpy=float(known.enthalpy),
-            above=float(known.enthalpy - shown[0][0].enthalpy),
+            above=float(known.height - lowest),
             fmax=float(known.fmax),
             stress_gpa=None if known.stress_error is None else float(known.stress_error / GPa),
             confirmed=confirmed,
@@ -130,5 +132,22 @@ def thresholds(state: State) -> str:
 
 def columns(state: State) -> list[str]:
     """Headings of a table, with who confirmed."""
-    by = f"confirmed by {method(state.config.engine)}"
-    return [by if name == "confirmed" else name for name in COLUMNS]
+    told = {"confirmed": f"confirmed by {method(state.config.engine)}"}
+    if state.config.compositions is not None:
+        told["above best [meV/atom]"] = "above hull [meV/atom]"
+    return [told.get(name, name) for name in COLUMNS]
+
+
+def hull(state: State) -> str:
+    """The structures on the hull in one sentence; empty where one composition is searched."""
+    if state.hull is None:
+        return ""
+    found = [(one.best.formula, state.confirmed(one) is not None) for one in state.answer]
+    names = [f"{name}{'' if sure else ' (not confirmed)'}" for name, sure in sorted(found)]
+    given = state.config.compositions.phases if state.config.compositions else ()
+    names += [
+        f"{named(reduced(phase.counts))} (reference)"
+        for phase in state.hull.stable
+        if phase in given
+    ]
+    return "on the hull: " + ", ".join(names)

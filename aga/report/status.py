@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -84,6 +85,7 @@ def status_json(run_dir: Path) -> dict[str, Any]:
                 "spacegroup": row.spacegroup,
                 "enthalpy_per_atom": row.enthalpy,
                 "confirmed": row.confirmed,
+                "above_per_atom": row.above if isfinite(row.above) else None,
             }
             for row in ranking.rows(state, SHOWN)
         ],
@@ -132,6 +134,8 @@ def facts(state: State) -> list[str]:
         f"{duration(3600 * budget.hours)}",
         f"generations: {len(state.generations)}; distinct structures: {len(state.groups)}",
     ]
+    if told := ranking.hull(state):
+        lines.append(told)
     if state.models:
         lines.append(f"ensemble {len(state.models)}: {errors(state)}")
     return lines

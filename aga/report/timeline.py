@@ -181,8 +181,8 @@ class _Clock:
 
 
 def by_origin(state: State) -> dict[str, tuple[int, float]]:
-    """Number of labels and lowest enthalpy [eV/atom] by the operator that made the structure."""
+    """Number of labels and lowest height [eV/atom] by the operator that made the structure."""
     found: dict[str, list[float]] = defaultdict(list)
     for one in state.labelled:
-        found[one.origin].append(float(one.known.enthalpy))
+        found[one.origin].append(float(one.known.height))
     return {origin: (len(values), min(values)) for origin, values in sorted(found.items())}

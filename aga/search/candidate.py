@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.units import GPa
 from deap import base
 
+from aga.search.compositions import counts_of, named, reduced
 from aga.search.similarity import FloatArray, fingerprint
 from potentials.structures import atoms_from_dict, atoms_to_dict
 
@@ -20,13 +21,39 @@ MINIMUM_STRESS = 1.0 * GPa
 
 
 class EnthalpyFitness(base.Fitness):  # type: ignore[misc, unused-ignore]
-    """Lower enthalpy per atom is fitter; absent until known, never NaN."""
+    """Lower enthalpy per atom above the ground is fitter; absent until known, never NaN."""
 
     weights = (-1.0,)
 
 
+class Crystal:
+    """What a structure is by its atoms alone."""
+
+    atoms: Atoms
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Atoms of each element in the cell."""
+        return counts_of(self.atoms)
+
+    @cached_property
+    def cell(self) -> str:
+        """The name of the cell's composition, e.g. "Au2Cu2"."""
+        return named(self.counts)
+
+    @cached_property
+    def formula(self) -> str:
+        """Reduced formula: only crystals with the same one can be the same."""
+        return named(reduced(self.counts))
+
+    @cached_property
+    def fingerprint(self) -> FloatArray:
+        """See `similarity.fingerprint`."""
+        return fingerprint(self.atoms)
+
+
 @dataclass(eq=False)
-class Candidate:
+class Candidate(Crystal):
     """A proposed structure; DEAP's individual.
 
     Attributes:
@@ -37,6 +64,9 @@ class Candidate:
         enthalpy: predicted (E + pV)/n [eV/atom], or None before it is relaxed.
         spread: calibrated standard deviation of ``enthalpy`` [eV/atom].
         fmax: predicted largest force [eV/Å].
+        ground: enthalpy [eV/atom] that structures of its composition are measured from: the convex
+            hull where several compositions are searched, else 0. It moves with the labels and is
+            not stored.
 
     Raises:
         ValueError: a prediction is NaN or infinite.
@@ -49,6 +79,7 @@ class Candidate:
     enthalpy: float | None = None
     spread: float | None = None
     fmax: float | None = None
+    ground: float = 0.0
     fitness: EnthalpyFitness = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,12 +88,17 @@ class Candidate:
             value = getattr(self, name)
             if value is not None and not isfinite(value):
                 raise ValueError(f"Candidate {self.id}: {name} is {value}, expected a number")
-        self.fitness = EnthalpyFitness(() if self.enthalpy is None else (self.enthalpy,))
+        self.stand_on(self.ground)
 
-    @cached_property
-    def fingerprint(self) -> FloatArray:
-        """See `similarity.fingerprint`."""
-        return fingerprint(self.atoms)
+    def stand_on(self, ground: float) -> None:
+        """Measure from another ground [eV/atom]."""
+        self.ground = ground
+        self.fitness = EnthalpyFitness(() if self.enthalpy is None else (self.height,))
+
+    @property
+    def height(self) -> float:
+        """Predicted enthalpy above the ground [eV/atom]; infinite before it is relaxed."""
+        return float("inf") if self.enthalpy is None else self.enthalpy - self.ground
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, exact to the last bit; the fingerprint is computed anew."""
@@ -91,7 +127,7 @@ class Candidate:
 
 
 @dataclass(eq=False)
-class Known:
+class Known(Crystal):
     """A labelled structure.
 
     Attributes:
@@ -101,6 +137,7 @@ class Known:
         fmax: largest oracle force [eV/Å].
         stress_error: largest component of |stress + p| by the oracle [eV/Å^3]; None where the
             stress is not converged.
+        ground: as of a `Candidate`.
     """
 
     id: str
@@ -108,11 +145,16 @@ class Known:
     enthalpy: float
     fmax: float
     stress_error: float | None = None
+    ground: float = 0.0
 
-    @cached_property
-    def fingerprint(self) -> FloatArray:
-        """See `similarity.fingerprint`."""
-        return fingerprint(self.atoms)
+    def stand_on(self, ground: float) -> None:
+        """Measure from another ground [eV/atom]."""
+        self.ground = ground
+
+    @property
+    def height(self) -> float:
+        """Enthalpy above the ground [eV/atom]."""
+        return self.enthalpy - self.ground
 
     def at_minimum(self, fmax: float = MINIMUM_FMAX, stress: float = MINIMUM_STRESS) -> bool:
         """Whether forces [eV/Å] and stress [eV/Å^3] are those of a relaxed crystal."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from math import isfinite
 from threading import Lock
 from typing import Any
@@ -19,11 +19,12 @@ from deap import base, tools
 from numpy.random import Generator
 
 from aga.search.candidate import RELABEL, Candidate, Known
+from aga.search.hull import ON_HULL
 from aga.search.operators import Operator
 from aga.search.operators.symmetric_random import SymmetricRandom
 from aga.search.settings import EvolutionSettings
-from aga.search.similarity import KnownSet
-from aga.search.space import Space
+from aga.search.similarity import KnownCrystals
+from aga.search.space import Space, Spaces
 from aga.search.symmetry import symmetrise
 from potentials.gates import Relaxed
 
@@ -40,7 +41,7 @@ class Evolved:
     """What one call found.
 
     Attributes:
-        candidates: distinct relaxed structures inside the gates, lowest enthalpy first.
+        candidates: distinct relaxed structures inside the gates, the lowest above ground first.
         record: (tried, succeeded) by operator; a success is a new structure within the window.
         statistics: one row per generation.
         rejected: how many proposals fell out, by reason.
@@ -59,12 +60,14 @@ class _Parent:
 
 
 Picker = Callable[[int], list[_Parent]]
+#: a way to pick parents by the composition of their cells ("": any), and how many there are
+Mating = Callable[[str], tuple[Picker, int]]
 
 
 def evolve(  # noqa: PLR0913, PLR0917 - one for each thing a search depends on
     archive: Sequence[Known],
     carried: Sequence[Candidate],
-    space: Space,
+    spaces: Spaces,
     settings: EvolutionSettings,
     operators: Sequence[Operator],
     weights: Mapping[str, float],
@@ -75,33 +78,34 @@ def evolve(  # noqa: PLR0913, PLR0917 - one for each thing a search depends on
 ) -> Evolved:
     """Search near what is known and afresh.
 
+    Every proposal is made in one space. Its parents have the same composition, unless its operator
+    takes any. Structures compete by their height above the ground of their composition.
+
     Args:
         archive: labelled structures; the best are parents and are relaxed on the model again.
         carried: unlabelled candidates of the last call, relaxed again.
-        space: what may be searched.
+        spaces: what may be searched.
         settings: sizes and windows.
-        operators: ways to vary; those that do not apply to the space are left out.
+        operators: ways to vary; those that do not apply to any space are left out.
         weights: probability of each operator by kind.
         relaxer: relaxes a batch; results in the order of the structures.
         rng: the only source of chance.
         prefix: ids are ``prefix-000``, ``prefix-001``, ...
     """
     best = _best_known(archive, settings)
-    search = _Search(space, settings, operators, weights, relaxer, rng, prefix)
-    search.known = KnownSet([one.fingerprint for one in archive])
+    search = _Search(spaces, settings, operators, weights, relaxer, rng, prefix)
+    search.known = KnownCrystals(archive)
     for generation in range(settings.generations):
         size = _size(settings, generation)
         if generation == 0:
             batch = search.again([(one.id, one.atoms) for one in best], RELABEL)
             leftover = _best_carried(carried, settings)
             batch += search.again([(one.id, one.atoms) for one in leftover], CARRIED)
-            parents = [_Parent(one.id, one.atoms) for one in best]
-            pick: Picker = partial(_uniform, parents, rng)
-            available = len(parents)
+            mating: Mating = partial(_labelled, archive, settings, rng)
         else:
             batch = []
-            pick, available = search.tournament()
-        batch += search.offspring(size, pick, available)
+            mating = search.tournament
+        batch += search.offspring(size, cache(mating))
         search.relax(batch, generation)
     return search.result()
 
@@ -125,14 +129,14 @@ def lent_random(rng: Generator) -> Iterator[None]:
 class _Search:
     """The state of one call."""
 
-    space: Space
+    spaces: Spaces
     settings: EvolutionSettings
     operators: Sequence[Operator]
     weights: Mapping[str, float]
     relaxer: Relaxer
     rng: Generator
     prefix: str
-    known: KnownSet = field(default_factory=KnownSet)
+    known: KnownCrystals = field(default_factory=KnownCrystals)
     pool: list[Candidate] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
     succeeded: Counter[str] = field(default_factory=Counter)
@@ -143,7 +147,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.operators = sorted(
-            (one for one in self.operators if one.applicable(self.space)),
+            (one for one in self.operators if any(map(one.applicable, self.spaces.members))),
             key=lambda one: one.kind,
         )
         random_kinds = [one for one in self.operators if isinstance(one, SymmetricRandom)]
@@ -154,24 +158,26 @@ class _Search:
         """Known structures as candidates, to be relaxed on the present model."""
         return [self._candidate(atoms, origin, (name,)) for name, atoms in structures]
 
-    def offspring(self, size: int, pick: Picker, available: int) -> list[Candidate]:
+    def offspring(self, size: int, mating: Mating) -> list[Candidate]:
         """``size`` proposals, the fresh share first; fewer where operators keep failing."""
         n_fresh = round(size * self.settings.fresh_share)
         batch: list[Candidate] = []
         for attempt in range(4 * size):
             if len(batch) >= size:
                 break
+            space = self.spaces.draw(self.rng)
             fresh = len(batch) < n_fresh and attempt < 2 * size
-            operator = self.fresh if fresh else self._drawn(available)
-            child = self._child(operator, pick)
+            operator = self.fresh if fresh else self._drawn(space, mating)
+            child = self._child(operator, space, mating)
             if child is not None:
                 batch.append(child)
         return batch
 
-    def tournament(self) -> tuple[Picker, int]:
-        """A way to pick parents from the pool by fitness, and how many there are."""
-        trusted = [one for one in self.pool if _trusted(one, self.settings)]
-        mating = trusted or self.pool
+    def tournament(self, cell: str) -> tuple[Picker, int]:
+        """Parents from the pool by fitness."""
+        own = [one for one in self.pool if cell in ("", one.cell)]
+        trusted = [one for one in own if _trusted(one, self.settings)]
+        mating = trusted or own
 
         def pick(n: int) -> list[_Parent]:
             if n == 0:
@@ -204,6 +210,7 @@ class _Search:
                     enthalpy=float(end.enthalpy),
                     spread=float(end.spread),
                     fmax=float(end.fmax),
+                    ground=self.spaces.ground(proposal.counts),
                 )
             )
         self._credit(arrived)
@@ -228,18 +235,22 @@ class _Search:
         self.made += 1
         return Candidate(id=name, atoms=atoms, origin=origin, parents=parents)
 
-    def _drawn(self, available: int) -> Operator:
+    def _drawn(self, space: Space, mating: Mating) -> Operator:
         """An operator by weight, of those with enough parents; random crystals where none is."""
-        usable = [one for one in self.operators if one.parents <= available]
+        usable = [
+            one
+            for one in self.operators
+            if one.applicable(space) and one.parents <= mating(_asked(one, space))[1]
+        ]
         chances = np.array([max(self.weights.get(one.kind, 0.0), 0.0) for one in usable])
         if not usable or chances.sum() <= 0:
             return self.fresh
         return usable[int(self.rng.choice(len(usable), p=chances / chances.sum()))]
 
-    def _child(self, operator: Operator, pick: Picker) -> Candidate | None:
-        parents = pick(operator.parents)
+    def _child(self, operator: Operator, space: Space, mating: Mating) -> Candidate | None:
+        parents = mating(_asked(operator, space))[0](operator.parents)
         atoms = [self._restored(parent.atoms) for parent in parents]
-        child = operator.propose(atoms, self.space, self.rng)
+        child = operator.propose(atoms, space, self.rng)
         if child is None:
             self.rejected[f"{operator.kind}: no feasible child"] += 1
             return None
@@ -268,13 +279,13 @@ class _Search:
 
     def _credit(self, arrived: Sequence[Candidate]) -> None:
         """A success is distinct from all that is known and within the window of the best."""
-        seen = KnownSet([one.fingerprint for one in self.pool])
+        seen = KnownCrystals(self.pool)
         ceiling = _lowest([*self.pool, *arrived], self.settings) + (
             self.settings.archive_window_ev_per_atom
         )
         for one in sorted(arrived, key=_rank):
-            new = not seen.has(one.fingerprint) and not self.known.has(one.fingerprint)
-            seen.add(one.fingerprint)
+            new = not seen.has(one) and not self.known.has(one)
+            seen.add(one)
             if new and _trusted(one, self.settings) and _rank(one)[0] <= ceiling:
                 self.succeeded[one.origin] += 1
 
@@ -299,12 +310,38 @@ def _size(settings: EvolutionSettings, generation: int) -> int:
     return share + (1 if generation < rest else 0)
 
 
+def _asked(operator: Operator, space: Space) -> str:
+    """The composition that the cells of parents must have; "" where any will do."""
+    return "" if operator.any_composition else space.name
+
+
 def _best_known(archive: Sequence[Known], settings: EvolutionSettings) -> list[Known]:
-    """The lowest labelled structures within the window, best first."""
-    ranked = sorted(archive, key=lambda one: (one.enthalpy, one.id))
+    """The lowest labelled structures within the window, the best of each composition first."""
+    ranked = sorted(archive, key=lambda one: (one.height, one.id))
     window = settings.archive_window_ev_per_atom
-    near = [one for one in ranked if one.enthalpy <= ranked[0].enthalpy + window]
-    return near[: settings.archive_parents]
+    near = [one for one in ranked if one.height <= ranked[0].height + window]
+    places: Counter[str] = Counter()
+    turns = []
+    for one in near:
+        turns.append(places[one.formula])
+        places[one.formula] += 1
+    order = sorted(range(len(near)), key=lambda place: (turns[place], place))
+    # a structure on the hull that is not at its minimum misleads everything around it
+    on_hull = {one.formula for one in near if one.height <= near[0].height + ON_HULL}
+    limit = settings.archive_parents and max(settings.archive_parents, len(on_hull))
+    return [near[place] for place in order[:limit]]
+
+
+def _labelled(
+    archive: Sequence[Known],
+    settings: EvolutionSettings,
+    rng: Generator,
+    cell: str,
+) -> tuple[Picker, int]:
+    """Parents from the labelled structures, each of the best as likely as the next."""
+    own = [one for one in archive if cell in ("", one.cell)]
+    parents = [_Parent(one.id, one.atoms) for one in _best_known(own, settings)]
+    return partial(_uniform, parents, rng), len(parents)
 
 
 def _best_carried(carried: Sequence[Candidate], settings: EvolutionSettings) -> list[Candidate]:
@@ -320,7 +357,7 @@ def _uniform(parents: Sequence[_Parent], rng: Generator, n: int) -> list[_Parent
 
 
 def _rank(one: Candidate) -> tuple[float, str]:
-    return (float("inf") if one.enthalpy is None else one.enthalpy, one.id)
+    return (one.height, one.id)
 
 
 def _trusted(one: Candidate, settings: EvolutionSettings) -> bool:
@@ -328,7 +365,7 @@ def _trusted(one: Candidate, settings: EvolutionSettings) -> bool:
 
 
 def _lowest(candidates: Sequence[Candidate], settings: EvolutionSettings) -> float:
-    """Lowest enthalpy that the ensemble agrees on [eV/atom]; of all where it agrees on none."""
+    """Lowest height that the ensemble agrees on [eV/atom]; of all where it agrees on none."""
     trusted = [one for one in candidates if _trusted(one, settings)]
     return min((_rank(one)[0] for one in trusted or candidates), default=0.0)
 
@@ -338,12 +375,12 @@ def _survivors(candidates: Sequence[Candidate], settings: EvolutionSettings) -> 
 
     What the ensemble does not agree on comes last: its holes would crowd out everything else.
     """
-    seen = KnownSet()
+    seen = KnownCrystals()
     kept: list[Candidate] = []
     for one in sorted(candidates, key=lambda one: (not _trusted(one, settings), *_rank(one))):
         if len(kept) >= settings.keep:
             break
-        if not seen.has(one.fingerprint):
-            seen.add(one.fingerprint)
+        if not seen.has(one):
+            seen.add(one)
             kept.append(one)
     return sorted(kept, key=_rank)

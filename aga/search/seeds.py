@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, reference_states
 from numpy.random import Generator
 
 from aga.search.neighbours import neighbours
@@ -19,6 +20,9 @@ _PLACEMENTS = 4
 _VOLUME_FACTORS = (0.85, 1.25)
 # soft spheres of 0.9 sums of covalent radii = 1.2 x the 0.75 that proposals must keep
 SEED_SCALE = 1.2
+PROTOTYPES = ("fcc", "bcc", "hcp", "diamond")
+# volume of silicon, germanium and tin as diamond over that of their close-packed forms
+_OPEN = 1.35
 
 
 def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
@@ -47,6 +51,34 @@ def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
 def many(space: Space, n: int, rng: Generator) -> list[Atoms]:
     """``n`` random crystals."""
     return [random_crystal(space, rng) for _ in range(n)]
+
+
+def prototypes(space: Space) -> list[Atoms]:
+    """The simple crystals of an element: fcc, bcc, hcp and diamond, near the guessed volume.
+
+    Diamond takes more room than close packing, so each is scaled from the form that the element has
+    by itself.
+
+    Raises:
+        ValueError: the space is not of one element.
+    """
+    from ase.build import bulk  # imports calculators that are installed
+
+    if len(space.symbols) != 1:
+        raise ValueError(f"prototypes: expected one element, got {space.name}")
+    (symbol,) = space.symbols
+    number = atomic_numbers[symbol]
+    state = (reference_states[number] if number < len(reference_states) else None) or {}
+    open_by_itself = state.get("symmetry") == "diamond"
+    found = []
+    for name in PROTOTYPES:
+        room = _OPEN if name == "diamond" else 1.0
+        volume = space.volume_per_atom * room / (_OPEN if open_by_itself else 1.0)
+        crystal = bulk(symbol, name, a=1.0, **({"c": (8 / 3) ** 0.5} if name == "hcp" else {}))
+        scale = (volume * len(crystal) / crystal.get_volume()) ** (1 / 3)
+        crystal.set_cell(crystal.cell.array * scale, scale_atoms=True)
+        found.append(tidied(crystal))
+    return found
 
 
 def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:

@@ -13,12 +13,13 @@ diamond and lonsdaleite 0.065, fcc and hcp 0.082, dhcp and either of them 0.021.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from aga.search.compositions import counts_of, reduced
 from aga.search.neighbours import neighbours
 from aga.search.symmetry import primitive
 
@@ -34,6 +35,7 @@ _FINE = 0.02
 _COARSE = 0.1
 FORM_VOLUME = 0.2
 _VOLUME_TOLERANCE = 0.03
+_FARTHEST = 2.0
 
 
 def fingerprint(atoms: Atoms) -> FloatArray:
@@ -89,20 +91,29 @@ class KnownSet:
     """Fingerprints of what is known already, asked for neighbours all at once."""
 
     def __init__(self, fingerprints: Sequence[FloatArray] = ()) -> None:
-        self._fingerprints = list(fingerprints)
+        self._count = 0
+        self._rows = np.zeros((0, 0))
+        for vector in fingerprints:
+            self.add(vector)
 
     def __len__(self) -> int:
-        return len(self._fingerprints)
+        return self._count
 
     def add(self, vector: FloatArray) -> None:
         """Know one more."""
-        self._fingerprints.append(vector)
+        if self._count == len(self._rows):
+            # twice the room each time, so that the cost of copying stays that of adding
+            rows = np.zeros((2 * self._count + 8, len(vector)))
+            rows[: self._count] = self._rows if self._count else 0.0
+            self._rows = rows
+        self._rows[self._count] = vector
+        self._count += 1
 
     def distances(self, vector: FloatArray) -> FloatArray:
         """Cosine distances to all that are known, in their order (n,)."""
-        if not self._fingerprints:
+        if not self._count:
             return np.zeros(0)
-        return np.maximum(0.0, 1.0 - np.array(self._fingerprints) @ vector)
+        return np.maximum(0.0, 1.0 - self._rows[: self._count] @ vector)
 
     def within(self, vector: FloatArray, threshold: float = DUPLICATE) -> list[int]:
         """Places of those nearer than ``threshold``, nearest first."""
@@ -115,6 +126,55 @@ class KnownSet:
         return bool((self.distances(vector) < threshold).any())
 
 
+class Comparable(Protocol):
+    """A crystal with its reduced formula and its fingerprint."""
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+
+    @property
+    def fingerprint(self) -> FloatArray:
+        """See `fingerprint`."""
+
+
+class KnownCrystals:
+    """`KnownSet` of crystals of any composition: only those of one formula are compared."""
+
+    def __init__(self, crystals: Sequence[Comparable] = ()) -> None:
+        self._sets: dict[str, KnownSet] = {}
+        self._places: dict[str, list[int]] = {}
+        self._count = 0
+        for one in crystals:
+            self.add(one)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, one: Comparable) -> None:
+        """Know one more."""
+        self._sets.setdefault(one.formula, KnownSet()).add(one.fingerprint)
+        self._places.setdefault(one.formula, []).append(self._count)
+        self._count += 1
+
+    def within(self, one: Comparable, threshold: float = DUPLICATE) -> list[int]:
+        """Places of those nearer than ``threshold``, in the order of knowing; nearest first."""
+        if one.formula not in self._sets:
+            return []
+        own = self._places[one.formula]
+        return [own[place] for place in self._sets[one.formula].within(one.fingerprint, threshold)]
+
+    def has(self, one: Comparable, threshold: float = DUPLICATE) -> bool:
+        """Whether one nearer than ``threshold`` is known."""
+        return one.formula in self._sets and self._sets[one.formula].has(one.fingerprint, threshold)
+
+    def distance(self, one: Comparable) -> float:
+        """To the nearest that is known; 2, the largest there is, where none has the formula."""
+        if one.formula not in self._sets:
+            return _FARTHEST
+        return float(self._sets[one.formula].distances(one.fingerprint).min())
+
+
 def same(one: Atoms, two: Atoms) -> bool:
     """Whether two structures are one crystal, small distortions and cell choice aside.
 
@@ -125,7 +185,7 @@ def same(one: Atoms, two: Atoms) -> bool:
     volumes = [atoms.get_volume() / len(atoms) for atoms in (one, two)]
     if abs(volumes[0] - volumes[1]) > _VOLUME_TOLERANCE * max(volumes):
         return False
-    if set(one.numbers) != set(two.numbers):
+    if reduced(counts_of(one)) != reduced(counts_of(two)):
         return False
     if distance(fingerprint(one), fingerprint(two)) > DIFFERENT:
         return False

@@ -1,13 +1,16 @@
 """What may be searched: composition, volume, distances, pressure, symmetry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
+from numpy.random import Generator
 
+from aga.search.compositions import Counts, counts_of, named
+from aga.search.hull import Hull
 from aga.search.neighbours import neighbours
 from aga.search.volumes import mixture_volume
 from potentials.gates import Gates
@@ -96,6 +99,11 @@ class Space:
             )
 
     @property
+    def name(self) -> str:
+        """The composition of the cell, e.g. "Au2Cu2"."""
+        return named(self.composition)
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The elements in alphabetical order."""
         return tuple(self.composition)
@@ -138,7 +146,7 @@ class Space:
         return self.feasible(atoms, self.proposal_distance)
 
     def _composition_problem(self, atoms: Atoms) -> str:
-        found = {symbol: atoms.symbols.count(symbol) for symbol in sorted(set(atoms.symbols))}
+        found = counts_of(atoms)
         if found != self.composition:
             return f"composition {found} is not {dict(self.composition)}"
         if not atoms.pbc.all():
@@ -159,6 +167,59 @@ class Space:
         if heights(atoms).min() < self.min_height:
             return f"cell faces closer than {self.min_height:g} Å"
         return ""
+
+
+class Spaces:
+    """The spaces of one search, one for each composition that it considers.
+
+    Args:
+        members: at least one.
+        chances: probability that a proposal is made in each; even if not given.
+        hull: the enthalpies that structures are measured from; None: zero.
+
+    Raises:
+        ValueError: no members, or the chances are not one for each and sum to 1.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Space],
+        chances: Sequence[float] | None = None,
+        hull: Hull | None = None,
+    ) -> None:
+        self.members = tuple(members)
+        even = [1 / max(1, len(members))] * len(members)
+        self.chances = np.array(even if chances is None else chances)
+        self._hull = hull
+        if not members or len(self.chances) != len(members) or abs(self.chances.sum() - 1) > 1e-9:
+            raise ValueError(
+                f"Spaces: expected a probability for each of one or more spaces, got "
+                f"{len(self.chances)} that sum to {self.chances.sum():g} for {len(members)}"
+            )
+
+    def draw(self, rng: Generator) -> Space:
+        """A space by its chance; with a single one chance is left alone."""
+        if len(self.members) == 1:
+            return self.members[0]
+        return self.members[int(rng.choice(len(self.members), p=self.chances))]
+
+    def ground(self, counts: Counts) -> float:
+        """Enthalpy that structures of a composition are measured from [eV/atom]."""
+        return 0.0 if self._hull is None else self._hull.ground(counts)
+
+    def gates(self) -> Gates:
+        """The gates of a relaxation, wide enough for every member."""
+        gates = [space.gates() for space in self.members]
+        pairs: dict[tuple[str, str], float] = {}
+        for gate in gates:
+            pairs |= gate.min_distance
+        lows, highs = zip(*(gate.volume_per_atom for gate in gates), strict=True)
+        return Gates(
+            min_distance=pairs,
+            volume_per_atom=(min(lows), max(highs)),
+            min_height=min(gate.min_height for gate in gates),
+            max_length=max(gate.max_length for gate in gates),
+        )
 
 
 def heights(atoms: Atoms) -> np.ndarray:

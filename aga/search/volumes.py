@@ -14,8 +14,11 @@ _VOLUMES = {
     "Sn": 27.1, "Sb": 30.2, "Te": 34.0, "I": 50.0, "Hg": 23.4, "Bi": 35.4, "Sm": 33.2,
     "Pa": 25.0, "U": 20.7, "Np": 19.2, "Pu": 20.4, "Po": 36.0,
 }  # fmt: skip
-_ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
-_SHRINKING = frozenset({"Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"})
+# electrons that an atom takes
+_ANIONS = {"N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1, "Se": 2, "Br": 1, "Te": 2, "I": 1}
+# electrons that an atom gives
+_SHRINKING = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Be": 2, "Mg": 2, "Ca": 2, "Sr": 2,
+              "Ba": 2}  # fmt: skip
 # alkali and alkaline earth metals lose most of their volume with their valence electrons
 _ION_SHARE = 0.35
 # volume of one atom in units of a^3; hcp: of a^2 c
@@ -39,9 +42,12 @@ def element_volume(symbol: str) -> float:
 
 def mixture_volume(composition: Mapping[str, int]) -> float:
     """Guess of the volume per atom [Å^3] of a compound: the sum over its elements."""
-    ionic = bool(_ANIONS & composition.keys())
+    taken = sum(count * _ANIONS.get(symbol, 0) for symbol, count in composition.items())
+    given = sum(count * _SHRINKING.get(symbol, 0) for symbol, count in composition.items())
+    # beyond what the anions take, the metal is as in its element
+    ionised = min(1.0, taken / given) if given else 0.0
     total = 0.0
     for symbol, count in composition.items():
-        share = _ION_SHARE if ionic and symbol in _SHRINKING else 1.0
+        share = 1.0 - ionised * (1.0 - _ION_SHARE) if symbol in _SHRINKING else 1.0
         total += count * share * element_volume(symbol)
     return total / sum(composition.values())

@@ -23,7 +23,13 @@ def test_schema(run_dir):
     assert data["oracle_calls"] == 6
     assert data["surrogate"] is True
     for row in data["best"]:
-        assert set(row) == {"formula", "spacegroup", "enthalpy_per_atom", "confirmed"}
+        assert set(row) == {
+            "formula",
+            "spacegroup",
+            "enthalpy_per_atom",
+            "confirmed",
+            "above_per_atom",
+        }
     best = data["best"][0]
     assert (best["formula"], best["spacegroup"]) == ("Cu4", "Fm-3m (225)")
     assert best["confirmed"] is True

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
-from aga.search.similarity import FloatArray, KnownSet, distance, near, same_form
+from aga.search.hull import ON_HULL
+from aga.search.similarity import KnownCrystals, distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -25,6 +26,9 @@ class Acquisition(BaseModel, ABC):
     - it does not block a copy predicted clearly (``twin_ev_per_atom``) below its own label;
     - one at a time, the *best* labelled structure does not block a copy predicted no higher than
       ``twin_ev_per_atom`` above it, nor itself relaxed on the potential.
+
+    Enthalpies are compared above the ground of each composition (see `Candidate`); on a convex hull
+    every labelled structure of it is the best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +56,7 @@ class Acquisition(BaseModel, ABC):
         """How late a candidate comes; lower is labelled sooner.
 
         Args:
-            enthalpy: predicted [eV/atom].
+            enthalpy: predicted, above the ground of its composition [eV/atom].
             spread: its calibrated standard deviation [eV/atom].
         """
 
@@ -75,16 +79,17 @@ class Acquisition(BaseModel, ABC):
         """
         blocks = _Blocks(known, pending, self.twin_ev_per_atom)
         ordered = self._ordered(candidates, known)
-        seen = [one.fingerprint for one in known] + [one.fingerprint for one in pending]
+        seen = KnownCrystals([*known, *pending])
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
             if self._explores(len(seen)):
-                ordered.sort(key=lambda one: (-_novelty(one, seen), one.id))
+                # of compositions that nobody has labelled the most wanted comes first
+                ordered.sort(key=lambda one: -seen.distance(one))
             candidate = next((one for one in ordered if blocks.free(one)), None)
             if candidate is None:
                 break
             blocks.take(candidate)
-            seen.append(candidate.fingerprint)
+            seen.add(candidate)
             chosen.append(candidate)
             ordered = self._ordered([one for one in ordered if one is not candidate], known)
         return chosen
@@ -101,20 +106,20 @@ class Acquisition(BaseModel, ABC):
     def _ordered(self, candidates: Sequence[Candidate], known: Sequence[Known]) -> list[Candidate]:
         """Those that may be chosen, best first; ties by id."""
         trusted = [
-            (candidate.enthalpy, candidate.spread, candidate)
+            (candidate.height, candidate.spread, candidate)
             for candidate in candidates
             if candidate.enthalpy is not None
             and candidate.spread is not None
             and candidate.spread <= self.spread_cap_ev_per_atom
         ]
         lowest = min(
-            [enthalpy for enthalpy, _, _ in trusted] + [one.enthalpy for one in known],
+            [height for height, _, _ in trusted] + [one.height for one in known],
             default=0.0,
         )
         scored = [
-            (self.score(enthalpy, spread), candidate.id, candidate)
-            for enthalpy, spread, candidate in trusted
-            if enthalpy <= lowest + self.window_ev_per_atom
+            (self.score(height, spread), candidate.id, candidate)
+            for height, spread, candidate in trusted
+            if height <= lowest + self.window_ev_per_atom
         ]
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
@@ -123,61 +128,75 @@ class _Blocks:
     """What stands in the way of a candidate."""
 
     def __init__(self, known: Sequence[Known], pending: Sequence[Candidate], margin: float) -> None:
-        self._known = sorted(known, key=lambda one: (one.enthalpy, one.id))
-        self._labelled = KnownSet([one.fingerprint for one in self._known])
+        self._known = sorted(known, key=lambda one: (one.height, one.id))
+        self._labelled = KnownCrystals(self._known)
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
+        self._best = _best(self._known)
         # a twin that is being labelled is the one allowed
-        self._twin_used = any(self._near_best(one) for one in self._taken)
+        self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
 
     def free(self, candidate: Candidate) -> bool:
         """Whether nothing labelled, pending or taken is the same structure."""
-        if any(
-            near(candidate.atoms, candidate.fingerprint, other.atoms, other.fingerprint)
-            for other in self._taken
-        ):
+        if any(_near(candidate, other) for other in self._taken):
             return False
         blocking = [one for one in self._near_labels(candidate) if self._blocks(one, candidate)]
         if not blocking:
             return True
-        if self._twin_used or any(_finished(one) for one in blocking):
+        if candidate.formula in self._twins_used or any(_finished(one) for one in blocking):
             return False
-        self._twin_used = self._is_twin(candidate)
-        return self._twin_used
+        if self._is_twin(candidate):
+            self._twins_used.add(candidate.formula)
+            return True
+        return False
 
     def take(self, candidate: Candidate) -> None:
         """Block copies of ``candidate`` from now on."""
         self._taken.append(candidate)
 
     def _near_labels(self, candidate: Candidate) -> list[Known]:
-        places = self._labelled.within(candidate.fingerprint)
-        labels = [self._known[place] for place in places]
-        return [
-            one
-            for one in labels
-            if near(candidate.atoms, candidate.fingerprint, one.atoms, one.fingerprint)
-        ]
+        labels = [self._known[place] for place in self._labelled.within(candidate)]
+        return [one for one in labels if _near(candidate, one)]
 
     def _blocks(self, one: Known, candidate: Candidate) -> bool:
         if _finished(one) or _same_geometry(one, candidate):
             return True
-        return _enthalpy(candidate) >= one.enthalpy - self._margin
+        return candidate.height >= one.height - self._margin
 
     def _near_best(self, candidate: Candidate) -> bool:
-        return bool(self._known) and same_form(candidate.atoms, self._known[0].atoms)
+        best = self._best.get(candidate.formula)
+        return best is not None and same_form(candidate.atoms, best.atoms)
 
     def _is_twin(self, candidate: Candidate) -> bool:
         """Whether ``candidate`` may lead the best labelled structure to its minimum."""
-        best = self._known[0]
+        best = self._best.get(candidate.formula)
         return (
-            not _finished(best)
+            best is not None
+            and not _finished(best)
             and not any(_same_geometry(one, candidate) for one in self._known)
-            and (_descends(candidate, best) or self._as_low(candidate, best))
+            and (_descends(candidate, best) or candidate.height <= best.height + self._margin)
             and self._near_best(candidate)
         )
 
-    def _as_low(self, candidate: Candidate, best: Known) -> bool:
-        return _enthalpy(candidate) <= best.enthalpy + self._margin
+
+def _best(ranked: Sequence[Known]) -> dict[str, Known]:
+    """The lowest labelled structure by formula: of each composition on the hull, or the only one.
+
+    Args:
+        ranked: lowest first.
+    """
+    found: dict[str, Known] = {}
+    for one in ranked:
+        if one.height <= ranked[0].height + ON_HULL:
+            found.setdefault(one.formula, one)
+    return found
+
+
+def _near(one: Candidate, other: Candidate | Known) -> bool:
+    """Whether two crystals are nearly the same."""
+    return one.formula == other.formula and near(
+        one.atoms, one.fingerprint, other.atoms, other.fingerprint
+    )
 
 
 def _descends(candidate: Candidate, best: Known) -> bool:
@@ -188,22 +207,15 @@ def _descends(candidate: Candidate, best: Known) -> bool:
     return candidate.origin == RELABEL and candidate.parents == (best.id,)
 
 
-def _novelty(candidate: Candidate, seen: Sequence[FloatArray]) -> float:
-    """Distance of fingerprints to the nearest structure seen so far."""
-    return min((distance(candidate.fingerprint, other) for other in seen), default=0.0)
-
-
 def _finished(one: Known) -> bool:
     return one.at_minimum(MINIMUM_FMAX, MINIMUM_STRESS)
 
 
 def _same_geometry(one: Known, candidate: Candidate) -> bool:
-    return distance(one.fingerprint, candidate.fingerprint) < _SAME_GEOMETRY
-
-
-def _enthalpy(candidate: Candidate) -> float:
-    """The prediction; `Acquisition._ordered` passed over candidates without one."""
-    return float("inf") if candidate.enthalpy is None else candidate.enthalpy
+    return (
+        one.formula == candidate.formula
+        and distance(one.fingerprint, candidate.fingerprint) < _SAME_GEOMETRY
+    )
 
 
 def kinds() -> dict[str, type[Acquisition]]:

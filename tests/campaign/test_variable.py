@@ -1,0 +1,456 @@
+"""Several compositions in one campaign: end members, the hull, what is tried, what is confirmed."""
+
+import copy
+import signal
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+
+from aga.campaign import confirmation, policy, tasks
+from aga.campaign.run import FINISHED, start
+from aga.campaign.state import Decision, replay
+from aga.campaign.store import Store
+from aga.config import resolved
+from aga.search.candidate import Candidate
+from calculators.publish import publish_json
+from calculators.task import Task
+from potentials.structures import Label, atoms_from_dict
+from tests.campaign.builders import RELAXED, History, config, view, without_times
+from tests.campaign.invented import Invented
+
+RANGE = {"elements": ["Cu", "Au"], "atoms": [2, 4]}
+
+
+def several(**changes):
+    compositions = {**RANGE, **changes.pop("compositions", {})}
+    return config(composition=None, compositions=compositions, **changes)
+
+
+def alloy(text, number=0):
+    """A crystal by its symbols on fcc; another number is another form."""
+    symbols = Atoms(text).get_chemical_symbols()
+    stretch = 1.0 + 0.14 * number
+    cell = np.diag([2.6 * len(symbols), 2.6 * stretch, 2.6 / stretch])
+    fractions = [[i / len(symbols), i % 2 / 2, i % 2 / 2] for i in range(len(symbols))]
+    return Atoms(symbols, scaled_positions=fractions, cell=cell, pbc=True)
+
+
+def candidate(name, text, enthalpy=None, number=0, spread=0.01):
+    known = None if enthalpy is None else spread
+    return Candidate(name, alloy(text, number), "strain", (), enthalpy, known, 0.0)
+
+
+def label(atoms, enthalpy, fmax=1.0):
+    n = len(atoms)
+    forces = np.zeros((n, 3))
+    forces[0, 0] = fmax
+    return Label(n * enthalpy, forces, np.zeros(6), "emt", 0.1)
+
+
+def labelled(history, **enthalpies):
+    """Give the labels that are due the enthalpy [eV/atom] of their formula."""
+    records = [record for record in history.take() if record.kind == "label"]
+    for record in records:
+        one = Candidate.from_dict(record.inputs["candidate"])
+        history.close(record, {"label": label(one.atoms, enthalpies[one.formula]).to_dict()})
+    return records
+
+
+SEEDS = ("Cu", "Au", "CuAu", "Cu3Au")
+
+
+def begun(settings=None, **enthalpies):
+    """Labels of four compositions and a model."""
+    history = History(settings or several())
+    history.seed([candidate(f"s{i}", text) for i, text in enumerate(SEEDS)])
+    energies = {"Cu": -1.0, "Au": -2.0, "AuCu": -1.6, "AuCu3": -1.2, **enthalpies}
+    labelled(history, **energies)
+    history.train()
+    return history
+
+
+# the beginning
+
+
+def test_the_end_members_are_labelled_first():
+    (seed,) = History(several()).due()
+    assert seed.inputs == {"count": 4, "volume_scale": 1.0, "first": True, "ends": ["Au", "Cu"]}
+    known = [{"formula": "Au2", "enthalpy_ev_per_atom": -2.0}]
+    (seed,) = History(several(compositions={"references": known})).due()
+    assert seed.inputs["ends"] == ["Cu"]
+
+
+def test_nothing_is_trained_before_every_end_member_has_a_label():
+    history = History(several())
+    history.seed([candidate("a", "Cu"), candidate("b", "CuAu"), candidate("c", "Au")])
+    copper, alloyed, gold = history.take()
+    for record in (copper, alloyed):
+        history.close(record, {"label": label(alloy("Cu"), -1.0).to_dict()})
+    assert history.due() == []
+    history.fail(gold)
+    (again,) = history.due()
+    assert again == Decision(
+        "seed", {"count": 0, "volume_scale": again.inputs["volume_scale"], "first": False,
+                 "ends": ["Au"]}
+    )  # fmt: skip
+    history.seed([candidate("d", "Au", number=1)])
+    labelled(history, Au=-2.0)
+    assert history.kinds() == ["train"]
+
+
+def test_an_end_member_that_cannot_be_labelled_ends_the_campaign_with_advice():
+    history = History(several())
+    for attempt in range(3):
+        history.seed([candidate(f"{attempt}{i}", t, number=i) for i, t in enumerate(SEEDS)])
+        for record in history.take():
+            one = Candidate.from_dict(record.inputs["candidate"])
+            if one.formula == "Au":
+                history.fail(record, "no pseudopotential")
+            else:
+                history.close(record, {"label": label(one.atoms, -1.0).to_dict()})
+    (end,) = history.take()
+    assert (end.kind, end.inputs["failed"]) == ("finish", True)
+    reason = end.inputs["reason"]
+    assert "needs a label of Au" in reason
+    assert "no pseudopotential" in reason
+    assert "compositions.references" in reason
+
+
+# the hull
+
+
+def heights(state):
+    return {one.formula: pytest.approx(one.height, abs=1e-9) for one in state.known}
+
+
+def test_structures_are_ranked_by_their_height_above_the_hull():
+    state = begun().state
+    assert heights(state) == {"Cu": 0.0, "Au": 0.0, "AuCu": 0.0, "AuCu3": 0.1}
+    assert [group.best.formula for group in state.ranking][-1] == "AuCu3"
+    assert {group.best.formula for group in state.answer} == {"Cu", "Au", "AuCu"}
+
+
+def test_references_are_part_of_the_hull():
+    known = [{"formula": "AuCu2", "enthalpy_ev_per_atom": -3.0}]
+    state = begun(several(compositions={"references": known})).state
+    assert {group.best.formula for group in state.answer} == {"Cu", "Au"}
+    assert state.hull.ground({"Au": 2, "Cu": 4}) == pytest.approx(-3.0)
+
+
+def test_candidates_stand_on_the_newest_hull():
+    history = begun()
+    history.evolve(candidate("e0", "CuAu3", -1.85), candidate("e1", "CuAu", -1.5, number=3))
+    before = [one.height for one in history.state.generations[-1].candidates]
+    assert before == pytest.approx([-0.05, 0.1])
+    labelled(history, AuCu=-1.7, Au3Cu=-1.85)
+    after = [one.height for one in history.state.generations[-1].candidates]
+    assert after == pytest.approx([0.0, 0.2])
+    assert [one.fitness.values[0] for one in history.state.generations[-1].candidates] == after
+
+
+def test_only_a_change_of_the_hull_is_news():
+    history = begun()
+    assert history.state.best_since == 3
+    history.evolve(candidate("e0", "Cu3Au", -1.3, number=3))
+    labelled(history, AuCu3=-1.25)
+    assert history.state.best_since == 3
+    history.train()
+    history.evolve(candidate("e1", "CuAu3", -1.85))
+    labelled(history, Au3Cu=-1.81)
+    assert history.state.best_since == 6
+    # a structure of the hull that comes out a little lower is the same answer, much lower is not
+    for enthalpy, since in ((-1.62, 6), (-1.9, 8)):
+        one = Candidate(f"e{since}", alloy("CuAu"), "strain", (), enthalpy, 0.01)
+        one.atoms.positions[0, 0] += 0.01 * since - 0.05
+        history.take(Decision("label", {"candidate": one.to_dict(), "purpose": "search",
+                                        "raw_spread": None}))  # fmt: skip
+        (record,) = history.state.outstanding("label")
+        history.close(record, {"label": label(one.atoms, enthalpy).to_dict()})
+        assert history.state.best_since == since
+
+
+def test_any_history_replays():
+    history = begun()
+    history.evolve(candidate("e0", "CuAu3", -1.85), candidate("e1", "CuAu", -1.5, number=3))
+    labelled(history, AuCu=-1.7, Au3Cu=-1.85)
+    again = replay(history.state.config, copy.deepcopy(history.state.records))
+    assert view(again) == view(history.state)
+    assert [one.height for one in again.known] == [one.height for one in history.state.known]
+
+
+# what is tried
+
+
+def test_compositions_near_the_hull_are_tried_more():
+    history = begun()
+    (evolve,) = history.due()
+    shares = evolve.inputs["chances"]
+    assert list(shares) == ["AuCu", "Au2Cu", "AuCu2", "Au2Cu2", "Au3Cu", "AuCu3"]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    # nothing is known of Au2Cu; AuCu3 lies 0.1 eV above the hull
+    assert shares["Au2Cu"] > shares["AuCu3"]
+    history.evolve(candidate("e0", "AuCu3", -1.5, number=2))
+    assert policy.aims(history.state)["AuCu3"] > shares["AuCu3"]
+
+
+def test_a_candidate_that_nobody_trusts_draws_nothing():
+    history = begun()
+    before = policy.aims(history.state)
+    history.evolve(candidate("hole", "AuCu3", -50.0, spread=9.0))
+    assert policy.aims(history.state) == pytest.approx(before)
+
+
+def test_the_volume_follows_the_labels_near_the_hull():
+    state = begun().state
+    scale = policy.volume_scale(state)
+    found = [
+        one.atoms.get_volume() / len(one.atoms) / tasks.space_of(state.config, 0.0, one.counts)
+        .volume_per_atom for one in state.known
+    ]  # fmt: skip
+    assert scale == pytest.approx(np.mean(found))
+    (evolve,) = History(several()).due()
+    assert evolve.inputs["volume_scale"] == 1.0
+
+
+# the end
+
+
+def test_the_whole_hull_is_confirmed():
+    settings = several(confirm={"structures": 1, "window_ev_per_atom": 0.0})
+    history = begun(settings)
+    for number, group in enumerate(history.state.answer):  # on the hull but for rounding
+        group.best.stand_on(group.best.enthalpy - 1e-15 * number)
+    names = {group.best.formula for group in confirmation.targets(history.state)}
+    assert names == {"Cu", "Au", "AuCu"}
+    history.take(Decision("stop_search", {"reason": "enough"}))
+    steps = history.due()
+    assert {step.kind for step in steps} == {"polish"}
+    assert len(steps) == 3
+
+
+def test_what_lies_near_the_hull_is_confirmed_after_it():
+    settings = several(confirm={"structures": 5, "window_ev_per_atom": 0.2})
+    names = [group.best.formula for group in confirmation.targets(begun(settings).state)]
+    assert set(names[:3]) == {"Cu", "Au", "AuCu"}
+    assert names[3:] == ["AuCu3"]
+
+
+def test_what_could_not_be_confirmed_is_counted():
+    history = begun(several(budget={"labels": 12, "confirm_reserve": 0}))
+    history.state.config.budget.__dict__["labels"] = history.state.asked  # all spent
+    history.take(Decision("stop_search", {"reason": "enough"}))
+    (end,) = history.due()
+    assert end.inputs["reason"] == (
+        "enough; 3 of 3 structures on the hull could not be confirmed by the engine"
+    )
+
+
+def test_a_hull_that_has_not_changed_stops_the_search():
+    settings = several(overlap=False, stop={"patience_labels": 2}, search={"batch": 2})
+    history = begun(settings)
+    high = [candidate(f"h{i}", "CuAu", -1.5, number=3 + i) for i in range(2)]
+    history.evolve(*high)
+    labelled(history, AuCu=-1.5)
+    history.train()
+    history.evolve(*[candidate("again", "CuAu", -1.6, spread=0.001)])
+    (stop,) = history.due()
+    assert stop.kind == "stop_search"
+    assert stop.inputs["reason"].startswith("the hull of 3 structures has not changed for 3 labels")
+
+
+class Mixed(Invented):
+    """Structures of any composition of the range."""
+
+    def _candidate(self, name, *, predicted=True):
+        text = str(self._rng.choice(["Cu", "Au", "CuAu", "Cu3Au", "CuAu3", "Cu2Au"]))
+        energy = -1.0 + float(self._rng.normal(0, 0.05))
+        number = int(self._rng.integers(3))
+        return candidate(name, text, energy if predicted else None, number)
+
+    def _invent(self, one):
+        fmax = float(self._rng.choice([RELAXED, 0.2, 1.0]))
+        return label(one.atoms, -1.0 + float(self._rng.normal(0, 0.05)), fmax)
+
+    def _seed(self, record):
+        found = super()._seed(record)
+        for name in record.inputs.get("ends", ()):
+            one = candidate(f"end{record.ordinal}-{name}", name)
+            found["candidates"].append(one.to_dict())
+        return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_campaigns_come_to_an_end_and_replay(tmp_path, seed):
+    settings = several(overlap=seed % 2 == 0, budget={"labels": 24, "confirm_reserve": 6})
+    store = Store(tmp_path, settings)
+    campaign = Mixed(store, seed, failing=(seed % 3) * 0.15)
+    for _ in range(300):
+        if campaign.store.state().finished:
+            break
+        campaign.turn()
+    state = campaign.store.state()
+    assert state.finished, [(r.kind, r.progress) for r in state.records[-9:]]
+    campaign.reopen()
+    assert view(campaign.store.state()) == view(state)
+    campaign.store.close()
+
+
+# what the workers do
+
+
+class Bench:
+    """Does tasks one by one, as a worker would."""
+
+    def __init__(self, folder, settings):
+        self.folder, self.config = folder, settings
+        publish_json(folder / tasks.CONFIG, resolved(settings))
+
+    def do(self, ordinal, kind, **inputs):
+        task = Task(ordinal, kind, tasks.task_key(self.config, ordinal, Decision(kind, inputs)),
+                    inputs)  # fmt: skip
+        outcome = tasks.run(str(self.folder), task)
+        return outcome, tasks.published(self.folder, kind, task.key), task.key
+
+
+@pytest.fixture
+def small_pool(monkeypatch):
+    monkeypatch.setattr(tasks, "POOL", 8)
+
+
+SEED = {"count": 3, "volume_scale": 1.0, "first": True, "ends": ["Au", "Cu"]}
+
+
+def seeded(found):
+    made = [Candidate.from_dict(one) for one in found["ok"]["candidates"]]
+    return [(one.origin, one.cell) for one in made]
+
+
+@pytest.mark.usefixtures("small_pool")
+def test_seeds_are_prototypes_of_the_ends_and_crystals_of_all_compositions(tmp_path):
+    bench = Bench(tmp_path, several())
+    found = bench.do(0, "seed", **SEED)[1]
+    ends = [("end_member", cell) for cell in ("Au", "Au", "Au2", "Au2", "Cu", "Cu", "Cu2", "Cu2")]
+    made = seeded(found)
+    assert made[:8] == ends
+    assert [origin for origin, _ in made[8:]] == ["symmetric_random"] * 3
+    pool = {Candidate("", atoms_from_dict(one), "").cell for one in found["ok"]["pool"]}
+    assert len(pool) == 6  # each composition once before any twice
+    again = bench.do(1, "seed", **{**SEED, "first": False, "ends": ["Au"], "count": 0})[1]
+    assert seeded(again) == [("end_member", "Au")] * 2
+
+
+@pytest.mark.usefixtures("small_pool")
+def test_the_user_may_begin_with_any_structure_of_the_elements(tmp_path):
+    file = tmp_path / "mine.extxyz"
+    write(file, [bulk("Cu", "fcc", a=3.6, cubic=True).repeat((2, 1, 1))])
+    bench = Bench(tmp_path, several(search={"structures": [str(file)]}))
+    assert seeded(bench.do(0, "seed", **SEED)[1])[0] == ("user", "Cu8")
+    write(file, bulk("Ag", "fcc", a=4.09))
+    outcome = bench.do(1, "seed", **SEED)[0]
+    assert "Ag is none of the elements Au, Cu" in outcome["failure"]["reason"]
+
+
+@pytest.mark.usefixtures("small_pool", "quick_labels")
+def test_evolution_proposes_for_every_composition_and_measures_from_the_hull(tmp_path):
+    bench = Bench(tmp_path, several(search={"evolution": {"candidates": 24}}))
+    pool = bench.do(0, "seed", **SEED)
+    references = []
+    for number, data in enumerate(pool[1]["ok"]["candidates"]):
+        outcome, _, key = bench.do(
+            number + 1, "label", candidate=data, purpose="seed", raw_spread=None
+        )
+        assert "ok" in outcome
+        references.append([data["id"], key])
+    inputs = {"labels": references, "warm": None, "pool": pool[2], "calibration": []}
+    model = bench.do(50, "train", **inputs)[2]
+    shares = dict.fromkeys(["AuCu", "Au2Cu", "AuCu2", "Au2Cu2", "Au3Cu"], 0.2)
+    found = bench.do(
+        51,
+        "evolve",
+        model=model,
+        labels=references,
+        weights={"strain": 0.5, "permute": 0.5},
+        volume_scale=1.0,
+        chances={**shares, "AuCu3": 0.0},
+        carried={"key": None, "ids": []},
+    )[1]["ok"]
+    made = [Candidate.from_dict(one) for one in found["candidates"]]
+    fresh = {one.cell for one in made if one.origin == "symmetric_random"}
+    assert len(fresh) >= 3
+    assert "AuCu3" not in fresh
+    # elements are relaxed again, but nothing is proposed for them
+    assert {one.cell for one in made if len(one.counts) == 1} <= {"Au", "Au2", "Cu", "Cu2"}
+    assert {one.origin for one in made if len(one.counts) == 1} <= {"relabel"}
+
+
+# whole campaigns
+
+ALLOYS = {
+    "seed": 2,
+    "overlap": False,
+    "search": {"initial_labels": 6, "batch": 4, "evolution": {"candidates": 40}},
+    "budget": {"labels": 56, "confirm_reserve": 12},
+    "stop": {"patience_labels": 20, "window_ev_per_atom": 0.001},
+    "confirm": {"window_ev_per_atom": 0.0},
+}
+
+
+def ended(run_dir):
+    store = Store(run_dir, readonly=True)
+    state = store.state()
+    store.close()
+    return state
+
+
+@pytest.mark.usefixtures("quick_labels", "small_pool")
+def test_a_small_campaign_comes_to_its_end(tmp_path):
+    known = [{"formula": "Au", "enthalpy_ev_per_atom": -0.00014}]
+    asked = {"elements": [], "atoms": None, "formulas": ["CuAu", "Cu3Au"], "references": known}
+    settings = several(
+        compositions=asked,
+        search={"initial_labels": 4, "evolution": {"candidates": 10}},
+        budget={"labels": 20, "confirm_reserve": 6},
+    )
+    assert start(settings, tmp_path) == FINISHED
+    state = ended(tmp_path)
+    assert {one.cell for one in state.known} <= {"AuCu", "AuCu3", "Cu", "Cu2"}
+    assert "Cu" in {group.best.formula for group in state.answer}
+    chains = {record.inputs["chain"] for record in state.of_kind("polish")}
+    assert chains <= {group.id for group in state.groups}
+    assert state.asked <= 20
+    # no label lies below the hull of the labels
+    assert min(one.height for one in state.known) > -1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_labels")
+def test_the_ordered_alloys_are_found_and_confirmed(tmp_path):
+    """By EMT relaxed from the prototypes: L1_2 Cu3Au at -0.0155, L1_0 CuAu at -0.0114 eV/atom.
+
+    D0_22 and B19 lie a little lower; copper is hcp, at -0.0080. CuAu3 has no stable form.
+    """
+    assert start(several(**ALLOYS), tmp_path) == FINISHED
+    state = ended(tmp_path)
+    stable = {group.best.formula: group for group in state.answer}
+    assert set(stable) == {"Au", "AuCu", "AuCu3", "Cu"}
+    assert stable["AuCu3"].best.enthalpy < -0.0150
+    assert stable["AuCu"].best.enthalpy < -0.0110
+    assert stable["Cu"].best.enthalpy < -0.0070
+    assert all(state.confirmed(group) for group in state.answer)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_labels")
+def test_interrupted_anywhere_it_takes_the_same_way(tmp_path, runs):
+    """Kill -9 and SIGTERM, and the same command again: the same tasks and results."""
+    settings = several(**{**ALLOYS, "budget": {"labels": 24, "confirm_reserve": 4}})
+    assert start(settings, tmp_path / "whole") == FINISHED
+    for number, labels in ((signal.SIGKILL, 10), (signal.SIGTERM, 18)):
+        runs.stop_when(settings, lambda labels=labels: runs.published() >= labels, number)
+    runs.start(settings)
+    assert runs.wait() == FINISHED, runs.said()
+    found = [without_times(view(ended(folder))) for folder in (runs.run_dir, tmp_path / "whole")]
+    assert found[0] == found[1]
