@@ -57,6 +57,15 @@ def test_errors_as_large_as_spreads_need_no_factor():
     assert calibration([0.1, -0.2], [0.1, 0.2]) == 1.0
 
 
+def test_a_few_violent_errors_do_not_rule():
+    rng = np.random.default_rng(1)
+    spreads = rng.uniform(0.01, 0.1, 24)
+    errors = rng.normal(0.0, spreads)
+    usual = calibration(errors, spreads)
+    errors[:3] = 9.0 * spreads[:3]
+    assert usual < calibration(errors, spreads) < 2.0 < np.sqrt(np.mean((errors / spreads) ** 2))
+
+
 def test_one_hole_counts_up_to_a_limit():
     expected = np.sqrt((PRIOR + WORST**2) / (PRIOR + 1))
     assert abs(calibration([100.0], [0.001]) - expected) < ROUNDING
