@@ -233,6 +233,7 @@ def _show_unseen(rows: Sequence[dict[str, Any]]) -> None:
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Error against spread, energies and forces, a row of panels for each ensemble."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     rows = [row for row in rows if row["kind"] == "spread" and row["energy_pairs"]]
     figure = Figure(figsize=(8.0, 3.4 * len(rows)), layout="constrained")
@@ -247,6 +248,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             axis.plot(ends, 2 * ends, c="C3", lw=1, ls="--")
             floor = max(float(np.quantile(error, 0.01)), 1e-6)
             axis.set(xscale="log", yscale="log", ylim=(floor, None))
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set(xlabel=f"predicted {kind} spread ({unit})", ylabel=f"error ({unit})")
             axis.set_title(f"{row['data']}, {row['heads']}, K = {row['members']}", fontsize=10)
             axis.spines[["top", "right"]].set_visible(False)
