@@ -44,15 +44,21 @@ def scaling_of(
         n_elements: number of elements E.
         earlier: keep its mean and spread, which networks were trained on.
 
+    An element of an earlier ensemble may have no atom in the data; where nothing earlier is kept of
+    it, because the descriptor has learned anew, it is scaled as all atoms are.
+
     Raises:
-        ValueError: an element has no atom in the data, and nothing earlier is known of it.
+        ValueError: there are no atoms at all, and nothing earlier is known.
     """
+    if earlier is None and not len(values):
+        raise ValueError("no atoms to scale descriptors by")
     means, spreads, turns = [], [], []
     for element in range(n_elements):
         own = values[species == element]
-        if earlier is None and not len(own):
-            raise ValueError(f"no atom of element index {element} in the data to scale by")
-        mean, spread = _moments(own) if earlier is None else _of(earlier, element)
+        if earlier is None:
+            mean, spread = _moments(own if len(own) else values)
+        else:
+            mean, spread = _of(earlier, element)
         means.append(mean)
         spreads.append(spread)
         turns.append(_components((own - mean) / spread))

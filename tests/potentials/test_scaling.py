@@ -49,9 +49,19 @@ def test_a_single_surrounding_is_left_as_it_is():
     assert torch.isfinite(made.components).all()
 
 
-def test_an_element_without_atoms_is_refused():
-    with pytest.raises(ValueError, match="no atom of element index 1"):
-        scaling_of(normal(3, N_VALUES), torch.zeros(3, dtype=torch.int64), 2)
+def test_an_element_without_atoms_is_scaled_as_all_are():
+    """It comes from an earlier ensemble whose descriptor has learned anew."""
+    values, species = normal(30, N_VALUES), torch.arange(30) % 2
+    made = scaling_of(values, species, 3)
+    whole = scaling_of(values, torch.zeros_like(species), 1)
+    assert torch.equal(made.mean[2], whole.mean[0])
+    assert torch.equal(made.spread[2], whole.spread[0])
+    assert torch.isfinite(made.components).all()
+
+
+def test_no_atoms_at_all_are_refused():
+    with pytest.raises(ValueError, match="no atoms to scale"):
+        scaling_of(normal(0, N_VALUES), torch.zeros(0, dtype=torch.int64), 1)
 
 
 def test_an_element_of_earlier_data_may_be_missing_now():

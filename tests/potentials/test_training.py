@@ -160,6 +160,18 @@ def test_warm_start_keeps_scaling_and_elements(frames):
     assert torch.isfinite(again.predict([frames[0].atoms]).energy).all()
 
 
+def test_a_descriptor_that_learns_may_lack_an_element_of_the_warm_start(frames):
+    """It learns anew, and the element that is missing has nothing to be scaled by."""
+    learning = quick_spec(
+        descriptor={"kind": "deeppot", "cutoff": 4.5},
+        network={"hidden": (4,), "epochs": 2, "min_labels": 8},
+    )
+    warm = fit(learning, frames, rng())
+    again = fit(learning, emt_frames(12, seed=6, species=("Cu",)), rng(), warm=warm)
+    assert again.elements == warm.elements
+    assert torch.isfinite(again.predict([frames[0].atoms]).energy).all()
+
+
 def test_warm_start_from_other_elements_or_descriptor_starts_afresh(frames):
     quick = quick_spec(network={"hidden": (4,), "epochs": 2, "min_labels": 8})
     copper = fit(quick, emt_frames(12, seed=6, species=("Cu",)), rng())
