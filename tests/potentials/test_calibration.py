@@ -57,7 +57,7 @@ def test_errors_as_large_as_spreads_need_no_factor():
     assert calibration([0.1, -0.2], [0.1, 0.2]) == 1.0
 
 
-def test_a_few_violent_errors_do_not_rule():
+def test_a_few_violent_errors_do_not_rule_a_campaign():
     rng = np.random.default_rng(1)
     spreads = rng.uniform(0.01, 0.1, 24)
     errors = rng.normal(0.0, spreads)
