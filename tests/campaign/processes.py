@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ def until(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
     return value
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Children hear Ctrl-C, even where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Runs:
@@ -57,7 +68,8 @@ class Runs:
 
     def stop_when(self, config: CampaignConfig, moment: Callable[[], Any], number: int) -> None:
         """Start, send a signal at a moment, and see that it ends as it should."""
-        process = self.start(config)
+        with listening():
+            process = self.start(config)
         until(lambda: moment() or process.poll() is not None, "the moment")
         assert process.poll() is None, self.said()
         os.kill(process.pid, number)
