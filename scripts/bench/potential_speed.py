@@ -16,10 +16,11 @@ has a code already, e.g. LAMMPS built with ML-HDNNP. A peer that is not there ge
 reason.
 
 Systems: `si8` diamond silicon with displaced atoms, `si216` 27 such cells, `tio2_24` rutile,
-`random8x32` random skewed cells of 8 Si; `x32` 32 different structures in one batch. Cutoff 6 A
-everywhere; random weights, except for this program, whose ensemble learned the Stillinger-Weber
-potential so that relaxations mean something. Before a code is timed, its forces and stress are
-held against differences of its energies, and a cell against two cells.
+`random8x32` random skewed cells of 8 Si; `x32` 32 different structures in one batch; `si8x1024` is
+for two threads against one, which smaller batches are not worth. Cutoff 6 A everywhere; random
+weights, except for this program, whose ensemble learned the Stillinger-Weber potential so that
+relaxations mean something. Before a code is timed, its forces and stress are held against
+differences of its energies, and a cell against two cells.
 
 Keys of a row: `code`, `system`, `K` (networks evaluated at once), `precision`, `threads`,
 `us_per_atom` (energy, forces and stress of one call; process CPU time, or wall time with two

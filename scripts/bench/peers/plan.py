@@ -11,6 +11,8 @@ from peers.prepared import Variant
 PEERS = ("calorine", "lammps", "torchani", "deepmd", "n2p2", "torch_sim")
 #: the system of relaxations
 RELAXED = "random8x32"
+#: a batch that is worth more than one thread; smaller ones take a millisecond or less
+THREADED = "si8x1024"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ def jobs(
     base = ours("ours", "predict", precision=single)
     for system in systems:
         yield Job("ours", base, base, system)
+        if system == THREADED:
+            yield Job("ours", base, base, system, threads=2)
+            continue
         if "ours" in names:
             yield from _own(base, system, kinds, precise)
         for peer in names:
@@ -68,7 +73,7 @@ def jobs(
 
 
 def _own(base: Variant, system: str, kinds: Sequence[str], precise: Sequence[str]) -> Iterator[Job]:
-    """Other numbers of members, precisions, descriptors, interfaces and threads."""
+    """Other numbers of members, precisions, descriptors and interfaces."""
     precisions = ("float32", "float64") if "predict" in precise else ("",)
     variants = [
         ours("ours", "predict", members, precision)
@@ -88,8 +93,6 @@ def _own(base: Variant, system: str, kinds: Sequence[str], precise: Sequence[str
     for variant in variants:
         if variant != base:
             yield Job("ours", variant, base, system)
-    if system.endswith("x32"):
-        yield Job("ours", base, base, system, threads=2)
 
 
 def _relaxations(precise: Sequence[str], *, torch_sim: bool) -> Iterator[Job]:

@@ -8,18 +8,16 @@ from ase.build import bulk
 CUTOFF = 6.0
 #: volume of random silicon cells [Å^3/atom] and their shortest distance [Å]
 VOLUME, SHORTEST = 20.0, 2.0
-#: structures in a batch
-BATCH = 32
-SYSTEMS = ("si8", "si8x32", "random8x32", "si216", "tio2_24", "tio2_24x32")
+SYSTEMS = ("si8", "si8x32", "random8x32", "si216", "tio2_24", "tio2_24x32", "si8x1024")
 
 
 def structures(system: str) -> list[Atoms]:
     """The structures of one of `SYSTEMS`, or of "checks": small ones of both materials."""
-    count = BATCH if system.endswith("x32") else 1
-    if system == "random8x32":
+    name, _, times = system.partition("x")
+    count = int(times or 1)
+    if name == "random8":
         return random_cells(count)
-    makers = {"si8": silicon, "si216": lambda: silicon(3), "tio2_24": rutile}
-    make = makers[system.removesuffix("x32")]
+    make = {"si8": silicon, "si216": lambda: silicon(3), "tio2_24": rutile}[name]
     return [_rattled(make(), np.random.default_rng(seed)) for seed in range(count)]
 
 
