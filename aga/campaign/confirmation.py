@@ -6,7 +6,8 @@ with the last label exactly, label the end, and again. Where that stalls, the en
 
 from ase.units import GPa
 
-from aga.campaign.state import Decision, Group, Record, State, label_references
+from aga.campaign.groups import Group
+from aga.campaign.state import Decision, Record, State, label_references
 from aga.search.candidate import Candidate
 
 #: single points that a relaxation by the engine itself may take

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from aga.campaign.state import Group, Record, State
+from aga.campaign.groups import Group
+from aga.campaign.state import Record, State
 from calculators.pools import Pools
 from calculators.task import POOL_OF, POOLS
 

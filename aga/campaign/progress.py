@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from aga.campaign.groups import Group
 from aga.campaign.live import Clocks, Live, view
-from aga.campaign.state import Group, Labelled, Record, State
+from aga.campaign.state import Labelled, Record, State
 from aga.search.symmetry import spacegroup
 from calculators.pools import Pools
 

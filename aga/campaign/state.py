@@ -10,18 +10,16 @@ from typing import Any, Literal
 import numpy as np
 from ase.units import GPa
 
+from aga.campaign.groups import Group, home_of, put, ranked
 from aga.campaign.spaces import hull_of, stand
 from aga.config import CampaignConfig
 from aga.search.adaptation import updated
 from aga.search.candidate import Candidate, Known
 from aga.search.hull import ON_HULL, Hull
-from aga.search.similarity import same_form
 from potentials.structures import Label
 
 #: a drop of the best by more than this is news, whatever its form [eV/atom]
 IMPROVEMENT = 0.05
-#: a member confirms its structure when it lies at most this far above the lowest one [eV/atom]
-TIE = 0.002
 
 Progress = Literal["queued", "done", "failed"]
 
@@ -83,30 +81,6 @@ class Labelled:
     spread: float | None
     raw_spread: float | None
     ordinal: int
-
-
-@dataclass(eq=False, slots=True)
-class Group:
-    """Labels of one distinct structure; the lowest represents it."""
-
-    id: str
-    members: list[Known]
-
-    @property
-    def best(self) -> Known:
-        """The member of lowest enthalpy."""
-        return min(self.members, key=lambda one: (one.enthalpy, one.id))
-
-    def confirmed(self, fmax: float, stress: float) -> Known | None:
-        """The lowest member that the engine itself finds relaxed, if it is as low as the best.
-
-        Args:
-            fmax: largest force [eV/Å].
-            stress: largest deviation from the pressure [eV/Å^3].
-        """
-        limit = self.best.enthalpy + TIE
-        relaxed = [m for m in self.members if m.at_minimum(fmax, stress) and m.enthalpy <= limit]
-        return min(relaxed, key=lambda one: (one.enthalpy, one.id), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +156,7 @@ class State:
     @property
     def ranking(self) -> list[Group]:
         """Distinct structures, lowest enthalpy first; of several compositions above the hull."""
-        return _ranked(self.groups)
+        return ranked(self.groups)
 
     @property
     def answer(self) -> list[Group]:
@@ -264,8 +238,8 @@ class State:
         found = []
         for candidate, label, _ in self._new_labels(self.records[ordinal], outcome["ok"]):
             known = known_of(candidate, label, self.pressure)
-            found.append(_home(groups, known))
-            _put(groups, found[-1], known)
+            found.append(home_of(groups, known))
+            put(groups, found[-1], known)
         return found
 
     def _take_model(self, record: Record) -> None:
@@ -285,7 +259,7 @@ class State:
             known = self._add_label(record, candidate, label, key)
             self.relaxation_points += record.kind == "relax"
             was = self._stand(known)
-            _put(self.groups, home, known)
+            put(self.groups, home, known)
             if {group.id for group in self.answer} != before or known.enthalpy < was - IMPROVEMENT:
                 self.best_since, self.best_was = len(self.labelled), self.ranking[0].best.enthalpy
 
@@ -338,30 +312,6 @@ class State:
             for data in ok["points"]
             if data["key"] not in have
         ]
-
-
-def _ranked(groups: Sequence[Group]) -> list[Group]:
-    return sorted(groups, key=lambda group: (group.best.height, group.id))
-
-
-def _home(groups: Sequence[Group], known: Known) -> str:
-    """Id of the lowest group whose structure this is; its own id where there is none."""
-    like = (
-        group
-        for group in _ranked(groups)
-        if known.formula == group.best.formula and same_form(known.atoms, group.best.atoms)
-    )
-    home = next(like, None)
-    return known.id if home is None else home.id
-
-
-def _put(groups: list[Group], home: str, known: Known) -> None:
-    """Add a label to the group of this id, which is made if it is not there."""
-    group = next((group for group in groups if group.id == home), None)
-    if group is None:
-        groups.append(Group(home, [known]))
-    else:
-        group.members.append(known)
 
 
 _TAKE = {

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aga.campaign.state import Decision, Group, label_references, replay
+from aga.campaign.groups import Group
+from aga.campaign.state import Decision, label_references, replay
 from aga.campaign.store import Store
 from tests.campaign.builders import RELAXED, History, candidate, config, label, view
 from tests.campaign.invented import Invented
