@@ -35,13 +35,22 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
             return _locked(config, run_dir.absolute())
     except RunLocked as error:
         raise ConfigError([str(error)]) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not _by_the_user(error):
+            raise
         message = (
             f"\nstopped. Nothing is lost: {run_dir} holds every finished label; start the same "
             "command again to go on."
         )
         print(message, file=sys.stderr)  # noqa: T201 - the reader's terminal
         return STOPPED
+
+
+def _by_the_user(error: BaseException | None) -> bool:
+    """Whether this is Ctrl-C: compiled modules wrap what interrupts their import in an error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _locked(config: CampaignConfig, run_dir: Path) -> int:

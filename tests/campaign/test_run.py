@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from aga.campaign import loop, tasks
-from aga.campaign.run import FAILED, FINISHED, start
+from aga.campaign import loop, run, tasks
+from aga.campaign.run import FAILED, FINISHED, STOPPED, start
 from aga.campaign.store import Store
 from aga.config import ConfigError
 from tests.campaign.builders import config, view, without_times
@@ -192,6 +192,27 @@ def test_stopped_at_any_moment_of_a_start_nothing_is_left(runs, number):
     )
     for moment in moments:
         runs.stop_when(settings, moment, number)
+
+
+def test_an_interrupted_import_is_ctrl_c(tmp_path, monkeypatch, capsys):
+    """Compiled modules raise an error of their own from it; any other error is still one."""
+
+    def wrapped(*_):
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr(run, "_locked", wrapped)
+    assert start(config(), tmp_path) == STOPPED
+    assert "start the same command again" in capsys.readouterr().err
+
+    def broken(*_):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ImportError("while it was cleaning up")
+
+    monkeypatch.setattr(run, "_locked", broken)
+    with pytest.raises(ImportError, match="cleaning up"):
+        start(config(), tmp_path)
 
 
 def test_aga_stop_ends_a_run_in_the_background(runs):
