@@ -1,6 +1,9 @@
 """One atom of any descriptor: which compiled functions belong to which recipe.
 
-Numba decides when it compiles, by the type of the recipe.
+Numba decides when it compiles, by the type of the recipe: what it is told to `overload` needs a
+function of that name and these arguments to stand for it. Such a function has nothing to do in
+Python, where every structure goes through `compiled`; called there it says so instead of
+doing nothing.
 """
 
 from typing import Any

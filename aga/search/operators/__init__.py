@@ -131,8 +131,7 @@ def kinds() -> dict[str, type[Operator]]:
 
 def defaults() -> tuple[Operator, ...]:
     """What a campaign uses that names no operators."""
-    chosen = (name for name, made in kinds().items() if made.by_default)
-    return tuple(build({"kind": name}) for name in chosen)
+    return tuple(made.model_validate({}) for made in kinds().values() if made.by_default)
 
 
 def build(data: Mapping[str, Any]) -> Operator:

@@ -75,6 +75,7 @@ def _generator() -> Any:
     """PyXtal's generator at a volume that is asked for: its own range is fourfold wide."""
     from pyxtal.crystal import random_crystal
 
+    # PyXtal has no types, so that its classes are Any where it is installed and missing elsewhere
     class AtVolume(random_crystal):  # type: ignore[misc, unused-ignore]
         def set_volume(self) -> None:
             self.volume = self.factor
