@@ -1,0 +1,86 @@
+"""Files of systems, and their references."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.units import GPa
+
+from tests.search_bench.made import L1_0, TINY, tetragonal
+
+
+class TestSystems:
+    def test_the_shipped_ones_can_be_built(self, script):
+        module = script("search.system")
+        names = module.shipped()
+        assert {"si8_tersoff", "si8_chgnet", "cu8au8", "ti4o8", "al4o6", "mg4si4o12"} <= {*names}
+        for name in names:
+            system = module.load(name)
+            for one in system.references:
+                atoms = script("search.references").atoms_from(one)
+                counts = {s: atoms.symbols.count(s) for s in system.composition}
+                assert module.reduced(counts) == module.reduced(system.composition), one["name"]
+
+    @pytest.mark.parametrize(
+        ("found", "told"),
+        [
+            ("[1]", "expected a mapping"),
+            ("{", "not YAML"),
+            (TINY.replace("oracle", "orakel"), "unknown key 'orakel'"),
+            (TINY.replace("Cu: 2", "Kr: two"), "composition.Kr"),
+            (TINY.replace("Cu: 2", "Xx: 2"), "'Xx' is no element"),
+            (TINY.replace("Cu: 2", "Cu: [0, 4]"), "variable composition"),
+            (TINY + "dimension: cluster\n", "only bulk crystals"),
+            (TINY + "pressure_gpa: high\n", "pressure_gpa"),
+            (TINY.replace("{path: ase.calculators.emt.EMT}", "emt"), "oracle: expected"),
+            (TINY.replace("spacegroup", "bulk"), "expected one of file, bulk"),
+            (TINY.replace("[Cu, 0, 0, 0], ", ""), "of all of Cu, Au"),
+            (TINY.partition("references")[0], "references is missing"),
+            (TINY + "  - {name: mine, file: nowhere.xyz}\n", "no such file"),
+        ],
+    )
+    def test_errors_say_where(self, script, tmp_path, found, told):
+        file = tmp_path / "wrong.yaml"
+        file.write_text(found)
+        module = script("search.system")
+        with pytest.raises(module.SystemFileError, match=r"wrong\.yaml") as error:
+            module.load(str(file))
+        assert told in str(error.value)
+
+    def test_an_unknown_name_lists_those_there_are(self, script):
+        module = script("search.system")
+        with pytest.raises(module.SystemFileError, match="cu8au8"):
+            module.load("cu8au9")
+
+    def test_references_are_relaxed_once(self, script, tiny, tmp_path, monkeypatch):
+        references = script("search.references")
+        system = script("search.system").load(str(tiny))
+        first = references.judge(system, tmp_path / "cache").goal
+        assert first.enthalpy == pytest.approx(-0.01144, abs=2e-5)
+        monkeypatch.setattr(references, "_relax", None)
+        again = references.judge(system, tmp_path / "cache").goal
+        assert again.enthalpy == first.enthalpy
+
+    def test_what_does_not_fit_into_the_cell_is_no_goal(self, script, tiny, capsys):
+        tiny.write_text(TINY.replace("Cu: 2, Au: 2", "Cu: 1, Au: 1").replace(
+            L1_0, L1_0 + "  - {name: big, file: big.extxyz}\n"))  # fmt: skip
+        big = tetragonal().repeat((2, 1, 1))
+        big.symbols = ["Cu", "Cu", "Au", "Au"]
+        big.write(tiny.parent / "big.extxyz")
+        goals = script("search.references").judge(script("search.system").load(str(tiny)))
+        assert [one.name for one in goals.references] == ["L1_0"]
+        assert "big" in capsys.readouterr().err
+
+    def test_a_reference_of_another_formula_is_refused(self, script, tiny):
+        tiny.write_text(TINY.replace("Cu: 2", "Cu: 3"))
+        system = script("search.system")
+        with pytest.raises(system.SystemFileError, match="L1_0 is"):
+            script("search.references").judge(system.load(str(tiny)))
+
+    @pytest.mark.parametrize(
+        ("name", "length", "energy"), [("silicon", 5.432, -4.6296), ("carbon", 3.566, -7.3704)]
+    )
+    def test_tersoff_gives_the_crystals_of_its_papers(self, script, name, length, energy):
+        atoms = bulk({"silicon": "Si", "carbon": "C"}[name], "diamond", length)
+        atoms.calc = getattr(script("search.tersoff"), name)()
+        assert atoms.get_potential_energy() / 2 == pytest.approx(energy, abs=5e-4)
+        assert np.abs(atoms.get_stress()).max() < 0.5 * GPa
