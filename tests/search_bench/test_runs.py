@@ -60,7 +60,7 @@ class TestRuns:
         system = script("search.system").load(str(tiny))
         judge = script("search.references").judge(system)
         ledger = script("search.oracle").Ledger(tmp_path, judge, 25)
-        run = script("search.task").Run(system, ledger, 0, tmp_path, 14.4)
+        run = script("search.task").Run(system, ledger, 0, tmp_path, {"Au2Cu2": 14.4})
         environment = script("peers.environments").Environment
         here = environment("search", tmp_path / "none", Path(sys.executable))
         told = script("search.children").search(run, "random", here)
@@ -75,7 +75,7 @@ class TestRuns:
         system = script("search.system").load(str(tiny))
         judge = script("search.references").judge(system)
         ledger = script("search.oracle").Ledger(tmp_path, judge, 3)
-        script("search.task").Run(system, ledger, 0, tmp_path, 14.4).write()
+        script("search.task").Run(system, ledger, 0, tmp_path, {"Au2Cu2": 14.4}).write()
         monkeypatch.chdir(tmp_path)
         module = script("search.methods.cryspy")
         monkeypatch.setattr(module, "_RELAXER", [])

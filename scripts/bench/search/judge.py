@@ -20,6 +20,9 @@ TIE = 0.001
 SAME = 0.05
 #: shortest distances that are believed, over the sum of covalent radii
 SANE = 0.6
+#: clusters are the same where the sorted distances that their atoms see differ by less, as root
+#: mean square over the median of the shortest
+SAME_CLUSTER = 0.03
 #: how far atoms may be off where a primitive cell is looked for [Å]
 SYMPRECS = (0.01, 0.05, 0.15, 0.3, 0.5)
 
@@ -83,9 +86,43 @@ class Judge:
         """The lowest reference."""
         return self.references[0]
 
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return self.goal.name
+
+    @property
+    def elements(self) -> dict[str, float]:
+        """Enthalpies that are given to every method [eV/atom]: none."""
+        return {}
+
+    def fresh(self) -> "Judge":
+        """A judge of another run: this one, which remembers nothing."""
+        return self
+
+    def news(self, atoms: Atoms, enthalpy: float, best: float | None = None) -> float | None:
+        """The enthalpy where a structure is the lowest until now, else None.
+
+        Args:
+            atoms: the structure.
+            enthalpy: (E + pV)/n by the oracle [eV/atom].
+            best: lowest before it [eV/atom], or None.
+        """
+        lower = best is None or enthalpy < best
+        return enthalpy if lower and sane(atoms) else None
+
     def above(self, enthalpy: float) -> float:
         """Enthalpy above the lowest reference [eV/atom]."""
         return enthalpy - self.goal.enthalpy
+
+    def final(self, answer: Sequence[tuple[Atoms, float]]) -> tuple[Verdict, float]:
+        """What an answer is, structure and enthalpy, and how far above the reference [eV/atom]."""
+        ((atoms, enthalpy),) = answer
+        return self.verdict(atoms, enthalpy), self.above(enthalpy)
+
+    def details(self) -> dict[str, Any]:
+        """What else a row tells: nothing."""
+        return {}
 
     def verdict(self, atoms: Atoms, enthalpy: float) -> Verdict:
         """What a structure is; the structure is looked at only where its enthalpy is near.
@@ -101,9 +138,9 @@ class Judge:
         return Verdict(strict, energy=True, lower=not strict and above < -LOWER)
 
     @cached_property
-    def _goals(self) -> "list[_Form]":
+    def _goals(self) -> "list[_Form | _ClusterForm]":
         tied = [one for one in self.references if self.above(one.enthalpy) <= TIE]
-        return [_Form(one.atoms) for one in tied]
+        return [_form(one.atoms) for one in tied]
 
 
 class _Form:
@@ -125,6 +162,52 @@ class _Form:
             if apart is not None and apart[0] <= SAME:
                 return True
         return False
+
+
+class _ClusterForm:
+    """The form of a cluster: what each of its atoms sees of the others."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self._atoms = atoms
+
+    def matches(self, atoms: Atoms) -> bool:
+        """Whether ``atoms`` is this form, turned, mirrored and its atoms in any order."""
+        from scipy.optimize import linear_sum_assignment
+
+        one, two = self._atoms, atoms
+        if sorted(one.numbers) != sorted(two.numbers):
+            return False
+        first, second = _views(one), _views(two)
+        cost = ((first[:, None] - second) ** 2).mean(axis=2)
+        cost[one.numbers[:, None] != two.numbers] = 1e6
+        rows, columns = linear_sum_assignment(cost)
+        bond = float(np.median(_distances(one).min(axis=1)))
+        return float(np.sqrt(cost[rows, columns].mean())) <= SAME_CLUSTER * bond
+
+
+def _form(atoms: Atoms) -> _Form | _ClusterForm:
+    return _Form(atoms) if atoms.pbc.any() else _ClusterForm(atoms)
+
+
+def _distances(atoms: Atoms) -> np.ndarray:
+    """From every atom to the others (n, n); infinite to itself."""
+    apart = atoms.get_all_distances()
+    np.fill_diagonal(apart, np.inf)
+    return np.asarray(apart)
+
+
+def _views(atoms: Atoms) -> np.ndarray:
+    """Distances from each atom to all others, by element and sorted (n, n - 1)."""
+    apart, numbers = _distances(atoms), atoms.numbers
+    rows = []
+    for own, number in zip(apart, numbers, strict=True):
+        # to itself, as far as can be: left out from its own element
+        others = [np.sort(own[numbers == one]) for one in sorted(set(numbers))]
+        place = sorted(set(numbers)).index(number)
+        others[place] = others[place][:-1]
+        rows.append(np.concatenate(others) if len(numbers) > 1 else np.zeros(1))
+    # unlike atoms see other numbers of each element, but as many in all
+    return np.array(rows)
 
 
 def sane(atoms: Atoms) -> bool:
@@ -166,11 +249,12 @@ def _structure(atoms: Atoms) -> Any:
 
 
 def plain(atoms: Atoms) -> dict[str, Any]:
-    """A periodic structure as JSON data."""
+    """A structure as JSON data."""
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
         "cell": atoms.cell.array.tolist(),
+        "periodic": bool(atoms.pbc.any()),
     }
 
 
@@ -180,5 +264,5 @@ def atoms_of(data: dict[str, Any]) -> Atoms:
         numbers=data["numbers"],
         positions=np.array(data["positions"]),
         cell=data["cell"],
-        pbc=True,
+        pbc=data["periodic"],
     )

@@ -15,7 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from search.judge import Judge, atoms_of, plain, sane
+from search.hulls import HullJudge
+from search.judge import Judge, atoms_of, plain
 
 #: what calculators raise for structures that they cannot do
 FAILURES = (ArithmeticError, ValueError, RuntimeError, IndexError, np.linalg.LinAlgError)
@@ -57,8 +58,9 @@ class Spent:
         found: call of the first structure that is the ground state or lower, or None.
         strict: call of the first that has its form too, or None.
         energy: call of the first that is near in energy, or None.
-        best: lowest enthalpy of a sane structure [eV/atom], or None.
-        structure: the structure that has it, or None.
+        best: lowest enthalpy of a sane structure [eV/atom], or None; of a hull how far it lies
+            above that of the references.
+        structure: the last structure that was better, or None.
     """
 
     calls: int = 0
@@ -86,10 +88,14 @@ class Ledger:
         first: whether the run is over with the first hit.
     """
 
-    def __init__(self, folder: Path, judge: Judge, budget: int, *, first: bool = True) -> None:
-        self.judge, self.budget, self.first = judge, budget, first
+    def __init__(
+        self, folder: Path, judge: Judge | HullJudge, budget: int, *, first: bool = True
+    ) -> None:
+        self.judge, self.budget, self.first = judge.fresh(), budget, first
         self._calls, self._notes = folder / "calls", folder / "notes.jsonl"
         self._relaxations = folder / "relaxations"
+        for note in self._noted():  # by a process before this one
+            self.judge.news(atoms_of(note["atoms"]), note["enthalpy"])
         spent = self.spent()
         self._best = spent.best
         self._hits = {name for name in HITS if getattr(spent, name) is not None}
@@ -122,16 +128,24 @@ class Ledger:
             seconds: time that the oracle took [s].
         """
         self._append(seconds, "+")
+        news = self.judge.news(atoms, enthalpy, self._best)
         verdict = self.judge.verdict(atoms, enthalpy)
         new = {name for name in HITS if getattr(verdict, name)} - self._hits
-        better = (self._best is None or enthalpy < self._best) and sane(atoms)
-        if better or new:
+        if news is not None or new:
             note = {"call": self.calls, "enthalpy": enthalpy, "atoms": plain(atoms)}
             with self._notes.open("a") as file:
-                file.write(json.dumps({**note, "hits": sorted(new), "best": better}) + "\n")
-        if better:
-            self._best = enthalpy
+                file.write(json.dumps({**note, "hits": sorted(new), "best": news}) + "\n")
+        if news is not None:
+            self._best = news
         self._hits |= new
+
+    @property
+    def best(self) -> list[Atoms]:
+        """The lowest structure, or those on the hull of the run."""
+        if isinstance(self.judge, HullJudge):
+            return self.judge.answer
+        structure = self.spent().structure
+        return [] if structure is None else [structure]
 
     def spent(self) -> Spent:
         """What stands in the files."""
@@ -140,12 +154,11 @@ class Ledger:
         lines = self._calls.read_text().splitlines()
         hits: dict[str, int] = {}
         best, structure = None, None
-        notes = self._notes.read_text().splitlines() if self._notes.exists() else []
-        for note in map(json.loads, notes):
+        for note in self._noted():
             for name in note["hits"]:
                 hits.setdefault(name, note["call"])
-            if note["best"] and (best is None or note["enthalpy"] < best):
-                best, structure = note["enthalpy"], atoms_of(note["atoms"])
+            if note["best"] is not None and (best is None or note["best"] <= best):
+                best, structure = note["best"], atoms_of(note["atoms"])
         return Spent(
             len(lines),
             sum(float(line[1:]) for line in lines),
@@ -155,6 +168,10 @@ class Ledger:
             best=best,
             structure=structure,
         )
+
+    def _noted(self) -> list[dict[str, Any]]:
+        notes = self._notes.read_text().splitlines() if self._notes.exists() else []
+        return [json.loads(note) for note in notes]
 
     def _append(self, seconds: float, sign: str) -> None:
         line = f"{sign}{min(seconds, 99999.0):.4f}".ljust(WIDTH - 1)[: WIDTH - 1] + "\n"
@@ -194,15 +211,17 @@ class Counting(Calculator):
             self.reset()
             raise OracleError(f"{type(error).__name__}: {error}") from error
         seconds = time.perf_counter() - started
-        enthalpy = (energy + self._pressure * atoms.get_volume()) / len(atoms)
+        volume = atoms.get_volume() if atoms.pbc.any() else 0.0
+        enthalpy = (energy + self._pressure * volume) / len(atoms)
         self.ledger.answer(atoms, enthalpy, seconds)
         self.results = {
             "energy": energy, "free_energy": energy, "forces": forces, "stress": stress
         }  # fmt: skip
 
     def _ask(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+        crystal = bool(atoms.pbc.any())
         volume = abs(float(np.linalg.det(atoms.cell.array))) / len(atoms)
-        if not DENSE <= volume <= SPARSE:
+        if crystal and not DENSE <= volume <= SPARSE:
             raise OracleError(f"a cell of {volume:.3g} Å^3 per atom")
         copy = Atoms(
             numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
@@ -210,7 +229,7 @@ class Counting(Calculator):
         copy.calc = self._calculator
         energy = float(copy.get_potential_energy())
         forces = np.array(copy.get_forces(), dtype=float)
-        stress = np.array(copy.get_stress(), dtype=float)
+        stress = np.array(copy.get_stress() if crystal else np.zeros(6), dtype=float)
         if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
             raise OracleError("an answer that is not finite")
         return energy, forces, stress

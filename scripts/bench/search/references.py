@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 
+from search.hulls import HullJudge
 from search.judge import SYMPRECS, Judge, Reference, primitive
 from search.oracle import FAILURES, build
 from search.system import System, SystemFileError, reduced
@@ -21,7 +22,7 @@ FMAX = 0.005
 STEPS = 300
 
 
-def judge(system: System, cache: Path | None = None) -> Judge:
+def judge(system: System, cache: Path | None = None) -> Judge | HullJudge:
     """The judge of a system; references that do not fit into its cell are no goals.
 
     Args:
@@ -42,12 +43,32 @@ def judge(system: System, cache: Path | None = None) -> Judge:
             )
     if not fitting:
         raise SystemFileError(f"{system.name}: no reference fits into the cell of the search")
-    return Judge(fitting)
+    return judge_of(system, fitting)
+
+
+def judge_of(system: System, fitting: Sequence[Reference]) -> Judge | HullJudge:
+    """The judge of one composition or of a hull.
+
+    Raises:
+        SystemFileError: a hull has an element without a reference.
+    """
+    if system.compositions is None:
+        return Judge(fitting)
+    try:
+        return HullJudge(fitting, system.elements)
+    except ValueError as error:
+        raise SystemFileError(f"{system.name}: references: {error}") from error
 
 
 def fits(reference: Reference, system: System) -> bool:
-    """Whether the cell of the search can hold whole primitive cells of a reference."""
-    return len(system.symbols) % len(reference.atoms) == 0
+    """Whether a cell of the search can hold whole primitive cells of a reference.
+
+    Elements always fit: of a hull they are given.
+    """
+    if system.compositions is not None and len(set(reference.atoms.symbols)) == 1:
+        return True
+    size = len(reference.atoms)
+    return any(sum(cell.values()) % size == 0 for cell in system.cells)
 
 
 def relaxed(system: System, cache: Path | None = None) -> list[Reference]:
@@ -90,24 +111,32 @@ def _relax(one: Mapping[str, Any], system: System) -> Reference:
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
         raise SystemFileError(f"{where} cannot be built: {error}") from error
     symbols = {symbol: built.symbols.count(symbol) for symbol in set(built.symbols)}
-    if not built.pbc.all() or reduced(symbols) != reduced(system.composition):
+    if system.compositions is None:
+        wanted = str(reduced(system.composition))
+        right = str(reduced(symbols)) == wanted
+    else:
+        wanted = ", ".join(system.elements)
+        right = set(symbols) <= set(system.elements)
+    crystal = system.dimension == "bulk"
+    if not right or not (built.pbc.all() if crystal else not built.pbc.any()):
         raise SystemFileError(
-            f"{where} is {built.get_chemical_formula()}, expected a crystal of "
-            f"{reduced(system.composition)}"
+            f"{where} is {built.get_chemical_formula()}, expected a "
+            f"{'crystal' if crystal else 'cluster'} of {wanted}"
         )
-    atoms = primitive(built, SYMPRECS[0])
+    atoms = primitive(built, SYMPRECS[0]) if crystal else built
     atoms.calc = build(system.oracle)
     try:
         for optimizer in (FIRE, BFGS):  # the first is robust, the second ends
-            moving = FrechetCellFilter(atoms, scalar_pressure=system.pressure)
+            moving = FrechetCellFilter(atoms, scalar_pressure=system.pressure) if crystal else atoms
             optimizer(moving, logfile=None).run(fmax=FMAX, steps=STEPS)
         energy = float(atoms.get_potential_energy())
     except FAILURES as error:
         raise SystemFileError(f"{where} cannot be relaxed: {error}") from error
-    enthalpy = (energy + system.pressure * atoms.get_volume()) / len(atoms)
+    volume = atoms.get_volume() if crystal else 0.0
     atoms.calc = None
     # what was no minimum may have left its symmetry, and its primitive cell with it
-    return Reference(one["name"], enthalpy, primitive(atoms, SYMPRECS[0]))
+    found = primitive(atoms, SYMPRECS[0]) if crystal else atoms
+    return Reference(one["name"], (energy + system.pressure * volume) / len(atoms), found)
 
 
 def _key(system: System) -> str:

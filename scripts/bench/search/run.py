@@ -7,21 +7,28 @@ r"""Oracle calls to the ground state: this program next to open peers, on one sy
     python scripts/bench/search/table.py *.jsonl --plot curves.svg
 
 Methods: `aga` (this program, one set of defaults; add --whole to let it run to its own end),
-`random` (PyXtal's symmetric crystals relaxed with the oracle), `cryspy` (CrySPY's EA, cryspy-ht
+`random` (PyXtal's symmetric crystals, or clusters of evenly spread atoms, relaxed with the
+oracle), `cryspy` (CrySPY's EA, cryspy-ht
 mode), `ase-ga` (ASE's genetic algorithm, variable cell). Systems: the YAML files in `systems/`,
 or one of your own (see `system.py`). CrySPY and ase-ga run in a virtual environment that --setup
 makes under --cache, or in this one where `pip install 'aga-search[bench-search]'` has put them.
 
 Every energy/force evaluation counts, also those that fail. Peers relax with BFGS on the
-FrechetCellFilter, fmax 0.05 eV/A, at most 200 steps. A run ends with the first structure that has
-the form of the lowest reference and lies within 5 meV/atom of it, or that is lower, or with the
-budget. A row, one JSON object per seed:
+FrechetCellFilter, fmax 0.05 eV/A, at most 200 steps; clusters with FIRE, at most 400. A run ends
+with the first structure that has the form of the lowest reference and lies within 5 meV/atom of it,
+or that is lower, or with the budget. Of a hull (systems that name `compositions`): with the first
+call after which the hull of all that was asked lies nowhere more than 1 meV/atom above that of the
+references (`hulls.py`); the enthalpies of the elements are given to every method. A row, one JSON
+object per seed:
 
     found        the ground state or a lower structure was met
     oracle_calls calls until then; all calls where it was not
     strict_call, energy_call   first call with its form and energy; with its energy, whatever form
     calls_in_all, failed_calls, relaxations, budget
-    best_above_reference_mev   lowest structure of the run; below zero: it replaces the reference
+    best_above_reference_mev   lowest structure of the run; below zero: it replaces the reference;
+                 of a hull how far the run's lies above it at most
+    above_each_mev, below_mev  (hulls) the same at each compound on it; how far the run's hull lies
+                 below anywhere: what does replaces references
     seconds, oracle_seconds    wall time of the run, and the part of it in the oracle
     cpu_seconds  processor time of the run and its children, where the platform tells
     reason       why it ended
@@ -50,6 +57,7 @@ from peers.environments import Environment, default_cache
 from rows import Rows
 
 from search import children, references, system
+from search.hulls import HullJudge
 from search.judge import Judge
 from search.oracle import Ledger, Spent
 from search.system import System, SystemFileError
@@ -59,15 +67,27 @@ METHODS = ("aga", "random", "cryspy", "ase-ga")
 #: methods that run in the peers' environment
 CHILDREN = ("cryspy", "ase-ga")
 KEYS = ("system", "method", "seed", "whole")
+#: why a method searches no hull
+NO_HULL = {
+    "cryspy": "CrySPY searches several compositions in its normal mode only, not in cryspy-ht, "
+    "which counts calls in their order",
+    "ase-ga": "ase-ga searches several compositions on fixed lattices with a fixed number of sites "
+    "only, not with variable cells",
+}
 
 
 def measure(
-    task: System, method: str, seed: int, given: argparse.Namespace, judge: Judge, folder: Path
+    task: System,
+    method: str,
+    seed: int,
+    given: argparse.Namespace,
+    judge: Judge | HullJudge,
+    folder: Path,
 ) -> dict[str, Any]:
     """One run, as a row."""
     whole = bool(given.whole and method == "aga")
     ledger = Ledger(folder, judge, given.budget, first=not whole)
-    run = Run(task, ledger, seed, folder, volume(task), whole)
+    run = Run(task, ledger, seed, folder, volumes(task), whole)
     started, cpu = time.perf_counter(), sum(os.times()[:4])
     if method in CHILDREN:
         told = children.search(run, method, given.environment)
@@ -76,10 +96,11 @@ def measure(
 
         told = import_module(f"search.methods.{method}").search(run)
     seconds = time.perf_counter() - started
-    spent = ledger.spent()
-    _keep(given, f"{task.name}-{method}-{seed}", spent)
+    seen = Ledger(folder, judge, given.budget)  # with what a child has left
+    spent = seen.spent()
+    _keep(given, f"{task.name}-{method}-{seed}", seen)
     about = {"system": task.name, "method": method, "seed": seed}
-    return about | row(spent, judge, given.budget) | {
+    return about | row(spent, seen.judge, given.budget) | {
         "seconds": round(seconds, 2),
         "cpu_seconds": round(sum(os.times()[:4]) - cpu, 2),
         "oracle_seconds": round(spent.seconds, 2),
@@ -89,7 +110,7 @@ def measure(
     }  # fmt: skip
 
 
-def row(spent: Spent, judge: Judge, budget: int) -> dict[str, Any]:
+def row(spent: Spent, judge: Judge | HullJudge, budget: int) -> dict[str, Any]:
     """What was counted."""
     best = None if spent.best is None else round(1e3 * judge.above(spent.best), 3)
     return {
@@ -102,7 +123,8 @@ def row(spent: Spent, judge: Judge, budget: int) -> dict[str, Any]:
         "calls_in_all": spent.calls,
         "failed_calls": spent.failed,
         "budget": budget,
-        "reference": judge.goal.name,
+        "reference": judge.title,
+        **judge.details(),
     }
 
 
@@ -112,26 +134,33 @@ def _reason(spent: Spent, told: dict[str, Any], *, whole: bool) -> str:
     return "found" if spent.found is not None and not whole else "budget spent"
 
 
-def _keep(given: argparse.Namespace, name: str, spent: Spent) -> None:
-    """Leave the lowest structure where the user wants it."""
-    if given.structures is None or spent.structure is None:
+def _keep(given: argparse.Namespace, name: str, seen: Ledger) -> None:
+    """Leave the lowest structure, or those on the hull, where the user wants them."""
+    structures = seen.best
+    if given.structures is None or not structures:
         return
     from ase.io import write
 
     given.structures.mkdir(parents=True, exist_ok=True)
-    write(given.structures / f"{name}.extxyz", spent.structure)
+    write(given.structures / f"{name}.extxyz", structures)
 
 
-def volume(task: System) -> float:
-    """The guess from the elements that all methods start from [Å^3/atom]."""
+def volumes(task: System) -> dict[str, float]:
+    """The guess from the elements that all methods start from [Å^3/atom], by composition."""
     from aga.search.volumes import mixture_volume
 
-    return mixture_volume(task.composition)
+    return {system.named(cell): mixture_volume(cell) for cell in task.cells}
 
 
 def run(given: argparse.Namespace) -> int:
     """All seeds; 0 if all could be run, 1 if a peer died, 2 if it is not there."""
     task = system.load(given.system)
+    if task.compositions is not None and given.method in NO_HULL:
+        print(f"{task.name}: {NO_HULL[given.method]}: take aga or random", file=sys.stderr)
+        return 2
+    if task.dimension == "cluster" and given.method == "cryspy":
+        print(f"{task.name}: CrySPY searches crystals only: take another method", file=sys.stderr)
+        return 2
     environment = given.environment
     if given.method in CHILDREN and (missing := environment.missing()):
         print(f"{given.method}: {missing}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
     composition: {Ti: 4, O: 8}     # atoms of each element in the cell
     pressure_gpa: 0                # what is minimised is E + pV
-    dimension: bulk
+    dimension: bulk                # or cluster: atoms in free space
     oracle:                        # any ASE calculator: import path and keywords
       path: ase.calculators.emt.EMT
       arguments: {}
@@ -16,10 +16,17 @@
       - name: mine
         file: mine.extxyz          # beside this file
 
-References are relaxed with the oracle before they are used; the search sees none of this.
+Instead of `composition`, all compounds of some elements, for their convex hull (see `hulls.py`):
+
+    compositions: {elements: [Cu, Au], atoms: [2, 12]}    # cells of 2 to 12 atoms
+
+References are relaxed with the oracle before they are used; the search sees none of this, but of a
+hull the enthalpies of the elements, as every method's users give them.
 """
 
+from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -44,10 +51,12 @@ class System:
 
     Attributes:
         name: of the file, without suffix.
-        composition: atoms of each element in the cell.
+        composition: atoms of each element in the cell; empty where a hull is searched.
         oracle: ``path`` and ``arguments`` of an ASE calculator.
         references: as in the file; paths are absolute.
         pressure_gpa: external pressure [GPa].
+        compositions: ``elements`` and ``atoms`` (fewest, most) where a hull is searched, else None.
+        dimension: bulk or cluster.
     """
 
     name: str
@@ -55,6 +64,26 @@ class System:
     oracle: dict[str, Any]
     references: tuple[dict[str, Any], ...]
     pressure_gpa: float = 0.0
+    compositions: dict[str, Any] | None = None
+    dimension: str = "bulk"
+
+    @property
+    def elements(self) -> list[str]:
+        """What the system is made of."""
+        return list(self.compositions["elements"] if self.compositions else self.composition)
+
+    @property
+    def cells(self) -> list[dict[str, int]]:
+        """The compositions that are searched: atoms in the cell by symbol."""
+        if self.compositions is None:
+            return [self.composition]
+        low, high = self.compositions["atoms"]
+        drawn = [
+            Counter(atoms)
+            for size in range(low, high + 1)
+            for atoms in combinations_with_replacement(self.elements, size)
+        ]
+        return [dict(one) for one in drawn if len(one) > 1]
 
     @property
     def symbols(self) -> list[str]:
@@ -106,26 +135,49 @@ def load(name_or_file: str) -> System:
 def _checked(path: Path, data: Any) -> System:
     if not isinstance(data, dict):
         raise SystemFileError(f"expected a mapping, got {type(data).__name__}")
-    known = {"composition", "pressure_gpa", "dimension", "oracle", "references"}
+    known = {"composition", "compositions", "pressure_gpa", "dimension", "oracle", "references"}
     if unknown := sorted(set(map(str, data)) - known):
         raise SystemFileError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    if missing := sorted({"composition", "oracle", "references"} - set(data)):
+    if missing := sorted({"oracle", "references"} - set(data)):
         raise SystemFileError(f"{missing[0]} is missing")
-    if data.get("dimension", "bulk") != "bulk":
-        raise SystemFileError(
-            f"dimension: {data['dimension']!r} is not measured yet: only bulk crystals are"
-        )
+    if ("composition" in data) == ("compositions" in data):
+        raise SystemFileError("expected either composition or compositions")
+    dimension = data.get("dimension", "bulk")
+    if dimension not in ("bulk", "cluster"):
+        raise SystemFileError(f"dimension: expected bulk or cluster, got {dimension!r}")
     pressure = data.get("pressure_gpa", 0.0)
     if isinstance(pressure, bool) or not isinstance(pressure, int | float):
         raise SystemFileError(f"pressure_gpa: expected a number in GPa, got {pressure!r}")
-    composition = _composition(data["composition"])
+    if dimension == "cluster" and (pressure or "compositions" in data):
+        raise SystemFileError("a cluster has neither pressure_gpa nor compositions: leave them out")
+    several = _compositions(data["compositions"]) if "compositions" in data else None
+    composition = {} if several else _composition(data["composition"])
+    elements = several["elements"] if several else [*composition]
     return System(
         path.stem,
         composition,
         _oracle(data["oracle"]),
-        _references(data["references"], composition, path.absolute().parent),
+        _references(data["references"], elements, path.absolute().parent, whole=not several),
         float(pressure),
+        several,
+        dimension,
     )
+
+
+def _compositions(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict) or set(given) != {"elements", "atoms"}:
+        raise SystemFileError(
+            f"compositions: expected e.g. {{elements: [Cu, Au], atoms: [2, 12]}}, got {given!r}"
+        )
+    elements, atoms = given["elements"], given["atoms"]
+    if not isinstance(elements, list) or len(elements) < 2:
+        raise SystemFileError(f"compositions.elements: expected two or more, got {elements!r}")
+    if unknown := [one for one in elements if one not in atomic_numbers]:
+        raise SystemFileError(f"compositions.elements: {unknown[0]!r} is no element")
+    whole = isinstance(atoms, list) and [type(one) for one in atoms] == [int, int]
+    if not whole or not len(elements) <= atoms[1] >= atoms[0] >= 1:
+        raise SystemFileError(f"compositions.atoms: expected [fewest, most], got {atoms!r}")
+    return {"elements": sorted(set(elements)), "atoms": list(atoms)}
 
 
 def _composition(given: Any) -> dict[str, int]:
@@ -136,8 +188,8 @@ def _composition(given: Any) -> dict[str, int]:
             raise SystemFileError(f"composition: {symbol!r} is no element")
         if isinstance(count, list):
             raise SystemFileError(
-                f"composition.{symbol}: {count} is a range, and searches of variable composition "
-                "are not measured yet: give one number of atoms"
+                f"composition.{symbol}: {count} is a range: give one number of atoms, or a range "
+                "of cells as compositions: {elements: [Cu, Au], atoms: [2, 12]}"
             )
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise SystemFileError(f"composition.{symbol}: expected a number >= 1, got {count!r}")
@@ -153,8 +205,9 @@ def _oracle(given: Any) -> dict[str, Any]:
 
 
 def _references(
-    given: Any, composition: dict[str, int], folder: Path
+    given: Any, elements: list[str], folder: Path, *, whole: bool
 ) -> tuple[dict[str, Any], ...]:
+    """The entries, with absolute paths; ``whole``: each holds all of the elements."""
     if not isinstance(given, list) or not given:
         raise SystemFileError("references: expected a list of one structure or more")
     found = []
@@ -174,14 +227,20 @@ def _references(
             if not Path(one["file"]).is_file():
                 raise SystemFileError(f"{where} ({one['name']}): no such file: {one['file']}")
         if kinds == ["sites"]:
-            elements = {site[0] for site in one["sites"]}
-            if elements != set(composition) or any(len(site) != 4 for site in one["sites"]):
+            found_here = {site[0] for site in one["sites"]}
+            fits = found_here == set(elements) if whole else found_here <= set(elements)
+            if not fits or any(len(site) != 4 for site in one["sites"]):
                 raise SystemFileError(
-                    f"{where} ({one['name']}): sites must be [element, x, y, z] of all of "
-                    f"{', '.join(composition)}, got {one['sites']}"
+                    f"{where} ({one['name']}): sites must be [element, x, y, z] of "
+                    f"{'all' if whole else 'some'} of {', '.join(elements)}, got {one['sites']}"
                 )
         found.append(one)
     return tuple(found)
+
+
+def named(composition: dict[str, int]) -> str:
+    """The name of a cell's composition, such as Au1Cu3."""
+    return "".join(f"{symbol}{composition[symbol]}" for symbol in sorted(composition))
 
 
 def reduced(composition: dict[str, int]) -> dict[str, int]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.judge import Judge, Reference
+from search.judge import Reference
 from search.oracle import Ledger
-from search.system import System
+from search.references import judge_of
+from search.system import System, named
 
 JOB = "job.json"
 
@@ -21,7 +22,8 @@ class Run:
         ledger: counts the oracle's calls, and knows when the run is over.
         seed: of all random numbers.
         folder: for files.
-        volume_per_atom: guess from the elements, the same for all methods [Å^3].
+        volumes: guess from the elements by name of the composition, the same for all methods
+            [Å^3/atom].
         whole: whether this program runs to its own end instead of to the first hit.
     """
 
@@ -29,8 +31,12 @@ class Run:
     ledger: Ledger
     seed: int
     folder: Path
-    volume_per_atom: float
+    volumes: dict[str, float]
     whole: bool = False
+
+    def volume(self, composition: dict[str, int]) -> float:
+        """The guess for a composition that is searched [Å^3/atom]."""
+        return self.volumes[named(composition)]
 
     def write(self) -> None:
         """Leave the run in its folder for a child process."""
@@ -39,7 +45,7 @@ class Run:
             "references": [one.to_dict() for one in self.ledger.judge.references],
             "budget": self.ledger.budget,
             "seed": self.seed,
-            "volume_per_atom": self.volume_per_atom,
+            "volumes": self.volumes,
         }
         (self.folder / JOB).write_text(json.dumps(job))
 
@@ -49,6 +55,6 @@ class Run:
         job: dict[str, Any] = json.loads((folder / JOB).read_text())
         given = job["system"]
         system = System(**{**given, "references": tuple(given["references"])})
-        judge = Judge([Reference.from_dict(one) for one in job["references"]])
+        judge = judge_of(system, [Reference.from_dict(one) for one in job["references"]])
         ledger = Ledger(folder, judge, job["budget"])
-        return cls(system, ledger, job["seed"], folder, job["volume_per_atom"])
+        return cls(system, ledger, job["seed"], folder, job["volumes"])

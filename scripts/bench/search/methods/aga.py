@@ -66,7 +66,8 @@ def campaign(run: Run) -> Any:
     system = run.system
     data = {
         "name": "bench",
-        "composition": system.composition,
+        **_compositions(run),
+        "dimension": system.dimension,
         "pressure_gpa": system.pressure_gpa,
         "seed": run.seed,
         "engine": {"kind": "ase", **system.oracle},
@@ -79,6 +80,17 @@ def campaign(run: Run) -> Any:
     except ValidationError as error:
         reasons = "; ".join(str(one["msg"]) for one in error.errors())
         raise SystemFileError(f"{system.name}, --budget {run.ledger.budget}: {reasons}") from error
+
+
+def _compositions(run: Run) -> dict[str, Any]:
+    """What is searched; with a hull the enthalpies of the elements, which all methods are given."""
+    if run.system.compositions is None:
+        return {"composition": run.system.composition}
+    given = [
+        {"formula": symbol, "enthalpy_ev_per_atom": value}
+        for symbol, value in run.ledger.judge.elements.items()
+    ]
+    return {"compositions": {**run.system.compositions, "references": given}}
 
 
 def _watch(run: Run, *_: Any) -> None:
@@ -130,20 +142,31 @@ def _answer(oracle: Counting, engine: Any, folder: Path, job: dict[str, Any]) ->
 
 def _told(run: Run, state: Any) -> dict[str, Any]:
     """What the campaign itself says of its end."""
+    from aga.report.holes import holes, price
+
+    found = holes(state)
     told: dict[str, Any] = {
         "labels": len(state.labelled),
         "refused": len(state.failures),
         "generations": len(state.generations),
+        "holes": len(found),
+        "hole_labels": price(found),
         "reason": state.finished,
     }
     if state.finished and state.groups:
         asked = sum(one.purpose != "confirm" for one in state.labelled) + len(state.failures)
         told["by_rule"] = asked < state.config.budget.labels - state.config.budget.confirm_reserve
-        best = state.ranking[0].best
-        judge = run.ledger.judge
-        verdict = judge.verdict(best.atoms, best.enthalpy)
-        told["final_found"] = bool(verdict.found)
-        told["final_energy"] = bool(verdict.energy)
-        told["final_above_mev"] = round(1e3 * judge.above(best.enthalpy), 3)
-        told["confirmed"] = state.confirmed(state.ranking[0]) is not None
+        told |= _final(run, state)
     return told
+
+
+def _final(run: Run, state: Any) -> dict[str, Any]:
+    """What its answer is: the lowest structure, or those on the hull."""
+    best = [group.best for group in state.answer]
+    verdict, above = run.ledger.judge.final([(one.atoms, one.enthalpy) for one in best])
+    return {
+        "final_found": bool(verdict.found),
+        "final_energy": bool(verdict.energy),
+        "final_above_mev": round(1e3 * above, 3),
+        "confirmed": all(state.confirmed(group) is not None for group in state.answer),
+    }

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 
+from search.methods import ase_ga_cluster
 from search.relaxation import Relaxer
 from search.task import Run
 
@@ -40,20 +41,25 @@ def _begin(run: Run, rng: Any) -> Any:
     from ase_ga.startgenerator import StartGenerator
 
     symbols = run.system.symbols
-    volume = run.volume_per_atom * len(symbols)
-    start = StartGenerator(
-        _slab(),
-        symbols,
-        _closest(symbols),
-        box_volume=volume,
-        number_of_variable_cell_vectors=3,
-        cellbounds=_bounds(),
-        splits={(2,): 1, (1,): 1},
-        rng=rng,
-    )
+    volume = run.volume(run.system.composition) * len(symbols)
+    if run.system.dimension == "cluster":
+        slab = ase_ga_cluster.slab(volume)
+        start = ase_ga_cluster.start(symbols, volume, _closest(symbols), rng)
+    else:
+        slab = _slab()
+        start = StartGenerator(
+            slab,
+            symbols,
+            _closest(symbols),
+            box_volume=volume,
+            number_of_variable_cell_vectors=3,
+            cellbounds=_bounds(),
+            splits={(2,): 1, (1,): 1},
+            rng=rng,
+        )
     path = str(run.folder / "ga.db")
     prepared = PrepareDB(
-        path, simulation_cell=_slab(), stoichiometry=[atomic_numbers[one] for one in symbols]
+        path, simulation_cell=slab, stoichiometry=[atomic_numbers[one] for one in symbols]
     )
     for _ in range(POPULATION):
         prepared.add_unrelaxed_candidate(start.get_new_candidate())
@@ -62,23 +68,18 @@ def _begin(run: Run, rng: Any) -> Any:
 
 def _breed(run: Run, database: Any, relax: Relaxer, rng: Any) -> None:
     """One child after another."""
-    from ase_ga.ofp_comparator import OFPComparator
     from ase_ga.population import Population
 
-    n = len(run.system.symbols)
-    comparator = OFPComparator(
-        n_top=n,
-        dE=1.0,
-        cos_dist_max=1e-3,
-        rcut=10.0,
-        binwidth=0.05,
-        pbc=[True] * 3,
-        sigma=0.05,
-        nsigma=4,
-        recalculate=False,
-    )
+    symbols = run.system.symbols
+    if run.system.dimension == "cluster":
+        volume = run.volume(run.system.composition) * len(symbols)
+        comparator = ase_ga_cluster.comparator(len(symbols))
+        scaled: list[Any] = []
+        selector = ase_ga_cluster.operators(symbols, volume, _closest(symbols), rng)
+    else:
+        comparator = _comparator(len(symbols))
+        scaled, selector = _operators(symbols, rng)
     population = Population(database, POPULATION, comparator=comparator, use_extinct=False, rng=rng)
-    scaled, selector = _operators(run.system.symbols, rng)
     done = 0
     while not run.ledger.over:
         if done % UPDATE == 0:
@@ -92,6 +93,23 @@ def _breed(run: Run, database: Any, relax: Relaxer, rng: Any) -> None:
         _relax(database, child, relax)
         population.update()
         done += 1
+
+
+def _comparator(n: int) -> Any:
+    """When two crystals are the same."""
+    from ase_ga.ofp_comparator import OFPComparator
+
+    return OFPComparator(
+        n_top=n,
+        dE=1.0,
+        cos_dist_max=1e-3,
+        rcut=10.0,
+        binwidth=0.05,
+        pbc=[True] * 3,
+        sigma=0.05,
+        nsigma=4,
+        recalculate=False,
+    )
 
 
 def _child(population: Any, selector: Any) -> Any:
