@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from aga.campaign.store import Store
+from aga.search import seeds
+from aga.search.space import Space
 from potentials.descriptors import build
 from tests.crystals import emt_frames, quick_spec
 
@@ -256,3 +259,48 @@ class TestAccuracy:
         assert row["n_structures"] == 20
         assert 0 < row["energy_rmse_mev_per_atom"] < 1000
         assert picture.stat().st_size > 5000
+
+
+class TestBookkeeping:
+    """What the driver's own work costs: histories that it opens, and numbers for all of it."""
+
+    @pytest.fixture
+    def bench(self, script):
+        return script("bookkeeping")
+
+    @pytest.fixture
+    def bases(self):
+        space = Space({"Cu": 4, "Au": 4}, spacegroups=(1, 2))
+        return seeds.many(space, 3, np.random.default_rng(0))
+
+    @pytest.mark.parametrize(
+        ("history", "structures", "labels"), [("labelled", 70, 10), ("proposed", 60, 12)]
+    )
+    def test_a_history_is_one_of_a_campaign(
+        self, bench, bases, tmp_path, history, structures, labels
+    ):
+        bench.write(tmp_path, history, structures, bases)
+        found = bench.measure(tmp_path, history, structures, bases) | bench.reported(tmp_path)
+        assert found["labels"] == labels
+        assert min(value for name, value in found.items() if name != "history") >= 0
+        store = Store(tmp_path)
+        state = store.state()
+        # those of the history, and the four that were folded in
+        assert len(state.labelled) == len(state.groups) == labels + 4
+        assert len(state.generations) == 1
+        assert state.models[-1].labels == labels - (4 if history == "proposed" else 0)
+        store.close()
+
+    def test_the_table_shows_how_each_number_grows(self, bench, capsys):
+        sizes = (100, 1000, 10000)
+        rows = [
+            {"history": "x", "structures": n, "due": 1e-4 * n, "its group": 2e-3, "disk [MB]": 3}
+            for n in sizes
+        ]
+        assert bench.exponents(rows[0], rows[-1]) == pytest.approx(
+            {"due": 1.0, "its group": 0.0, "disk [MB]": 0.0}
+        )
+        bench.table(rows)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[2].split() == ["100", "1,000", "10,000", "exponent"]
+        assert lines[3].split() == ["due", "10.00", "100.00", "1,000.00", "1.00"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from aga.campaign.groups import Group
-from aga.campaign.state import Record, State
+from aga.campaign.record import Record
+from aga.campaign.state import State
 from calculators.pools import Pools
 from calculators.task import POOL_OF, POOLS
 
@@ -225,7 +226,7 @@ def _structures(shown: View) -> Any:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    headings = ("space group", "eV/atom", "above [meV]", "force [eV/Å]", "confirmed", "labels")
+    headings = ("symmetry", "eV/atom", "above [meV]", "force [eV/Å]", "confirmed", "labels")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == headings[0] else "right")
     for row in shown.best:

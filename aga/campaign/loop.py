@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from aga.campaign import policy, tasks
-from aga.campaign.state import Record, State
+from aga.campaign.record import Record
+from aga.campaign.state import State
 from aga.campaign.store import Store
 from calculators.pools import Pools
 from calculators.task import POOLS, Outcome, Task

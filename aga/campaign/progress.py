@@ -11,7 +11,8 @@ from typing import Any, Self, TextIO
 
 from aga.campaign.groups import Group
 from aga.campaign.live import Clocks, Live, view
-from aga.campaign.state import Labelled, Record, State
+from aga.campaign.record import Record
+from aga.campaign.state import Labelled, State
 from aga.search.symmetry import spacegroup
 from calculators.pools import Pools
 

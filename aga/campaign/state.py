@@ -3,25 +3,26 @@
 Nothing here looks at a clock, a file or a worker.
 """
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase.units import GPa
 
-from aga.campaign.groups import Group, home_of, put, ranked
+from aga.campaign.groups import Group, Groups
+from aga.campaign.record import Progress, Record
 from aga.campaign.spaces import hull_of, stand
 from aga.config import CampaignConfig
 from aga.search.adaptation import updated
+from aga.search.archive import Archive
 from aga.search.candidate import Candidate, Known
 from aga.search.hull import ON_HULL, Hull
-from potentials.structures import Label
+from potentials.structures import Label, volume_of
 
 #: a drop of the best by more than this is news, whatever its form [eV/atom]
 IMPROVEMENT = 0.05
-
-Progress = Literal["queued", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +36,6 @@ class Decision:
 
     kind: str
     inputs: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Record:
-    """A decision in the campaign's history and what came of it."""
-
-    ordinal: int
-    kind: str
-    key: str
-    inputs: dict[str, Any]
-    progress: Progress = "queued"
-    outcome: dict[str, Any] = field(default_factory=dict)
-    attempts: int = 0
-
-    @property
-    def ok(self) -> dict[str, Any]:
-        """What a finished task gave."""
-        found: dict[str, Any] = self.outcome["ok"]
-        return found
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,24 +82,37 @@ class Model:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Generation:
-    """What one run of the genetic algorithm proposed, lowest enthalpy first."""
+    """What one run of the genetic algorithm proposed, lowest enthalpy first.
+
+    Of one that is over only the ``ids`` are kept.
+    """
 
     ordinal: int
     key: str
     model: str
     candidates: list[Candidate]
+    over: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of its structures."""
+        return self.over or tuple(one.id for one in self.candidates)
 
 
 @dataclass(eq=False)
 class State:
-    """The campaign as its records tell it."""
+    """The campaign as its records tell it.
+
+    What is asked of it every turn is kept up to date by every record, not found among all of them.
+    """
 
     config: CampaignConfig
     hours_used: float = 0.0
     records: list[Record] = field(default_factory=list)
     seeds: list[Candidate] = field(default_factory=list)
     labelled: list[Labelled] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
+    known: Archive = field(default_factory=Archive)
+    groups: Groups = field(default_factory=Groups)
     models: list[Model] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
     operators: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -130,18 +125,29 @@ class State:
     search_over: str = ""
     finished: str = ""
     failed: bool = False
+    order: int = 0
+    failures: list[Record] = field(default_factory=list)
+    asked_ids: set[str] = field(default_factory=set)
+    chains: dict[str, list[Record]] = field(default_factory=dict)
+    references: list[list[str]] = field(default_factory=list)
+    _kinds: dict[str, list[Record]] = field(default_factory=dict)
+    _open: dict[int, Record] = field(default_factory=dict)
+    _keys: set[str] = field(default_factory=set)
+    _asked: dict[int, Candidate] = field(default_factory=dict)
 
     def outstanding(self, *kinds: str) -> list[Record]:
         """Records of these kinds (of all, if none is named) without an outcome."""
-        return [
-            record
-            for record in self.records
-            if record.progress == "queued" and (not kinds or record.kind in kinds)
-        ]
+        return [one for one in self._open.values() if not kinds or one.kind in kinds]
 
     def of_kind(self, kind: str) -> list[Record]:
         """All records of a kind."""
-        return [record for record in self.records if record.kind == kind]
+        return [*self._kinds.get(kind, ())]
+
+    def asked_for(self, record: Record) -> Candidate:
+        """The structure of a label task that waits or has failed."""
+        if record.ordinal not in self._asked:
+            self._asked[record.ordinal] = Candidate.from_dict(record.inputs["candidate"])
+        return self._asked[record.ordinal]
 
     @property
     def pressure(self) -> float:
@@ -149,22 +155,16 @@ class State:
         return self.config.pressure
 
     @property
-    def known(self) -> list[Known]:
-        """All labelled structures."""
-        return [one.known for one in self.labelled]
-
-    @property
     def ranking(self) -> list[Group]:
         """Distinct structures, lowest enthalpy first; of several compositions above the hull."""
-        return ranked(self.groups)
+        return self.groups.ranking
 
     @property
     def answer(self) -> list[Group]:
         """What the search is for: the lowest structure, or all that are on the hull."""
-        ranked = self.ranking
         if self.config.compositions is None:
-            return ranked[:1]
-        return [group for group in ranked if group.best.height <= ON_HULL]
+            return self.groups.first(1)
+        return self.groups.lowest(ON_HULL)
 
     def confirmed(self, group: Group) -> Known | None:
         """The member that confirms a structure by the campaign's own thresholds."""
@@ -180,31 +180,34 @@ class State:
     def asked(self) -> int:
         """Single points that the budget has paid for, those that are not answered yet included."""
         running = sum(record.inputs["points"] for record in self.outstanding("relax"))
-        return len(self.of_kind("label")) + self.relaxation_points + int(running)
+        return len(self._kinds.get("label", ())) + self.relaxation_points + int(running)
 
     @property
     def distinct_labels(self) -> int:
         """Labels that differ: the same geometry may have been asked for twice."""
-        return len({one.key for one in self.labelled})
+        return len(self._keys)
 
     @property
     def since_resumed(self) -> list[Record]:
         """Records since the user last started a campaign that had ended."""
         return self.records[self.resumed :]
 
-    @property
-    def failures(self) -> list[Record]:
-        """Label tasks that gave no label."""
-        return [r for r in self.records if r.kind == "label" and r.progress == "failed"]
-
     def add(self, record: Record) -> None:
         """Take in a decision."""
+        inputs = record.inputs
         self.records.append(record)
-        if record.kind == "stop_search":
-            self.search_over = record.inputs["reason"]
+        self._kinds.setdefault(record.kind, []).append(record)
+        if record.progress == "queued":
+            self._open[record.ordinal] = record
+        if "chain" in inputs:
+            self.chains.setdefault(inputs["chain"], []).append(record)
+        if record.kind == "label":
+            self.asked_ids.add(inputs["candidate"]["id"])
+        elif record.kind == "stop_search":
+            self.search_over = inputs["reason"]
         elif record.kind == "finish":
-            self.finished = record.inputs["reason"]
-            self.failed = bool(record.inputs["failed"])
+            self.finished = inputs["reason"]
+            self.failed = bool(inputs["failed"])
         elif record.kind == "resume":
             self.search_over, self.finished, self.failed = "", "", False
             self.resumed = record.ordinal
@@ -213,8 +216,15 @@ class State:
         """Take in the outcome of a task."""
         record = self.records[ordinal]
         record.progress, record.outcome = progress, outcome
+        record.wake()
+        self.order = max(self.order, outcome.get("order", 0))
+        self._open.pop(ordinal, None)
         if progress == "done":
+            self._asked.pop(ordinal, None)
             _TAKE[record.kind](self, record)
+        elif record.kind == "label":
+            insort(self.failures, record, key=lambda one: one.ordinal)
+        record.rest()
 
     def _take_seed(self, record: Record) -> None:
         self.seeds += [Candidate.from_dict(data) for data in record.ok["candidates"]]
@@ -223,6 +233,9 @@ class State:
         candidates = [Candidate.from_dict(data) for data in record.ok["candidates"]]
         stand(candidates, self.hull)
         model = record.inputs["model"]
+        if self.generations:
+            last = self.generations[-1]
+            self.generations[-1] = replace(last, candidates=[], over=last.ids)
         self.generations.append(Generation(record.ordinal, record.key, model, candidates))
         self.operators = updated(self.operators, record.ok["record"])
 
@@ -234,13 +247,10 @@ class State:
         """
         if "ok" not in outcome or self.records[ordinal].kind not in ("label", "relax"):
             return []
-        groups = [Group(group.id, [*group.members]) for group in self.groups]
-        found = []
-        for candidate, label, _ in self._new_labels(self.records[ordinal], outcome["ok"]):
-            known = known_of(candidate, label, self.pressure)
-            found.append(home_of(groups, known))
-            put(groups, found[-1], known)
-        return found
+        new = self._new_labels(self.records[ordinal], outcome["ok"])
+        return self.groups.homes(
+            known_of(candidate, label, self.pressure) for candidate, label, _ in new
+        )
 
     def _take_model(self, record: Record) -> None:
         labels = len(record.inputs["labels"])
@@ -259,9 +269,10 @@ class State:
             known = self._add_label(record, candidate, label, key)
             self.relaxation_points += record.kind == "relax"
             was = self._stand(known)
-            put(self.groups, home, known)
+            self.groups.put(home, known)
             if {group.id for group in self.answer} != before or known.enthalpy < was - IMPROVEMENT:
-                self.best_since, self.best_was = len(self.labelled), self.ranking[0].best.enthalpy
+                (first,) = self.groups.first(1)
+                self.best_since, self.best_was = len(self.labelled), first.best.enthalpy
 
     def _stand(self, known: Known) -> float:
         """Measure a new label; where it lowers the hull, everything anew.
@@ -278,6 +289,7 @@ class State:
             self.hull = hull_of(self.config, self.known)
             stand(self.known, self.hull)
             stand(self.generations[-1].candidates if self.generations else (), self.hull)
+            self.groups.rank_anew()
         return ground
 
     def _add_label(self, record: Record, candidate: Candidate, label: Label, key: str) -> Known:
@@ -296,6 +308,10 @@ class State:
                 ordinal=record.ordinal,
             )
         )
+        self.known.add(known)
+        if key not in self._keys:
+            self._keys.add(key)
+            insort(self.references, [known.id, key])
         return known
 
     def _new_labels(
@@ -306,11 +322,10 @@ class State:
             asked = Candidate.from_dict(record.inputs["candidate"])
             return [(asked, Label.from_dict(ok["label"]), record.key)]
         # a relaxation that is tried again passes through the points of the first
-        have = {one.key for one in self.labelled}
         return [
             (Candidate.from_dict(data["candidate"]), Label.from_dict(data["label"]), data["key"])
             for data in ok["points"]
-            if data["key"] not in have
+            if data["key"] not in self._keys
         ]
 
 
@@ -331,16 +346,13 @@ def known_of(candidate: Candidate, label: Label, pressure: float) -> Known:
     if label.stress is not None:
         beyond = label.stress + pressure * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
         error = float(np.abs(beyond).max())
-    enthalpy = (label.energy + pressure * atoms.get_volume()) / len(atoms)
+    enthalpy = (label.energy + pressure * volume_of(atoms)) / len(atoms)
     return Known(candidate.id, atoms, enthalpy, label.fmax, error)
 
 
 def label_references(state: State) -> list[list[str]]:
     """Id and content key of every distinct label, by id: what a fit depends on has one order."""
-    first: dict[str, str] = {}
-    for one in state.labelled:
-        first.setdefault(one.key, one.known.id)
-    return sorted([identity, key] for key, identity in first.items())
+    return [*state.references]
 
 
 def replay(config: CampaignConfig, records: Sequence[Record]) -> State:
@@ -349,20 +361,13 @@ def replay(config: CampaignConfig, records: Sequence[Record]) -> State:
     Outcomes are taken in the order in which they were recorded, given by ``outcome["order"]``.
     """
     state = State(config)
+    closed = []
     for record in records:
         # notes are done when they are made: adding them is all there is to them
-        progress: Progress = "queued" if record.kind in _TAKE else "done"
-        state.add(
-            Record(
-                record.ordinal,
-                record.kind,
-                record.key,
-                record.inputs,
-                progress,
-                attempts=record.attempts,
-            )
-        )
-    closed = [r for r in records if r.progress != "queued" and r.outcome]
-    for record in sorted(closed, key=lambda r: r.outcome["order"]):
+        state.add(record.undone("queued" if record.kind in _TAKE else "done"))
+        outcome = record.outcome
+        if record.progress != "queued" and outcome:
+            closed.append((outcome["order"], record))
+    for _, record in sorted(closed, key=lambda one: one[0]):
         state.close(record.ordinal, record.progress, record.outcome)
     return state

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aga import __version__
-from aga.campaign.state import Decision, Progress, Record, State, replay
+from aga.campaign.record import NAMING, Packed, Progress, Record
+from aga.campaign.state import Decision, State, replay
 from aga.config import CampaignConfig, from_resolved, resolved
 
 NAME = "campaign.db"
@@ -73,7 +74,7 @@ class Store:
         self._used = float(_meta(self._database, "hours_used") or 0.0)
         self._opened = time.monotonic()
         self._state = replay(self.config, list(self._rows()))
-        self._order = 1 + max((r.outcome.get("order", 0) for r in self._state.records), default=0)
+        self._order = 1 + self._state.order
 
     def close(self) -> None:
         """Note the time used and let go of the file."""
@@ -165,11 +166,16 @@ class Store:
 
     def _rows(self) -> Iterator[Record]:
         columns = "ordinal, kind, key, inputs, progress, outcome, attempts"
+        shared: dict[tuple[str, str], list[str]] = {}
         for row in self._database.execute(f"select {columns} from task order by ordinal"):  # noqa: S608
             ordinal, kind, key, inputs, progress, outcome, attempts = row
-            yield Record(
-                ordinal, kind, key, json.loads(inputs), progress, json.loads(outcome), attempts
-            )
+            packed = Packed(None, inputs)
+            if kind in NAMING and "labels" in packed.data:
+                # the same labels in every record: their names are kept once
+                packed.wake()
+                names = [(one, its) for one, its in packed.data["labels"]]
+                packed.data["labels"] = [shared.setdefault(name, [*name]) for name in names]
+            yield Record(ordinal, kind, key, packed, progress, Packed(None, outcome), attempts)
 
     def _set_meta(self, name: str, value: Any) -> None:
         self._database.execute("insert or replace into meta values (?, ?)", (name, _text(value)))

@@ -1,4 +1,7 @@
-"""Structures as CIF: the symmetrised conventional cell where there is one, with its record."""
+"""Structures as files: CIF of the symmetrised conventional cell if there is one; XYZ of clusters.
+
+Each with its record.
+"""
 
 import re
 import warnings
@@ -7,18 +10,23 @@ from typing import Any
 
 from aga.campaign.progress import SYMPREC
 from aga.campaign.state import State
-from aga.report import ranking
+from aga.report import ranking, xyz
 from aga.report.files import published
 from aga.report.ranking import Row
 
 #: largest relative change of the volume per atom that symmetrising may make
 SAME_VOLUME = 0.05
 #: names that `write_structures` gives, and clears away before it writes anew
-OWN = re.compile(r"\d{2,}_.+\.cif")
+OWN = re.compile(r"\d{2,}_.+\.(cif|xyz)")
+
+
+def suffix(state: State) -> str:
+    """Of the files of a campaign: "cif", for clusters "xyz"."""
+    return "xyz" if state.config.dimension == "cluster" else "cif"
 
 
 def write_structures(state: State, folder: Path, limit: int | None = None) -> list[Path]:
-    """Write the distinct structures, lowest first, as ``01_Fd-3m_Si8.cif`` and so on.
+    """Write the distinct structures, lowest first: ``01_Fd-3m_Si8.cif``, ``01_Ih_Cu13.xyz`` ...
 
     Files of this kind from before are replaced; others in the folder stay.
 
@@ -27,21 +35,23 @@ def write_structures(state: State, folder: Path, limit: int | None = None) -> li
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    ending = suffix(state)
+    write = xyz.text if ending == "xyz" else text
     for row in ranking.rows(state, limit):
-        path = folder / name(row)
+        path = folder / f"{name(row)}.{ending}"
         with published(path) as temporary:
-            temporary.write_text(text(row, state), encoding="utf-8")
+            temporary.write_text(write(row, state), encoding="utf-8")
         written.append(path)
-    for old in set(folder.glob("*.cif")) - set(written):
+    for old in set(folder.glob(f"*.{ending}")) - set(written):
         if OWN.fullmatch(old.name):
             old.unlink()
     return written
 
 
 def name(row: Row) -> str:
-    """File name of a structure; underscores of the symbol are dropped, strokes become dashes."""
+    """Of a structure's file; underscores of the symbol are dropped, strokes become dashes."""
     symbol = row.spacegroup.split(" (")[0].replace("_", "").replace("/", "-")
-    return f"{row.rank:02d}_{symbol}_{row.formula}.cif"
+    return f"{row.rank:02d}_{symbol}_{row.formula}"
 
 
 def text(row: Row, state: State) -> str:

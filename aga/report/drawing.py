@@ -2,14 +2,17 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 #: colours that stay apart for most readers (Okabe & Ito 2008), by meaning
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY, YELLOW, BLACK, GREY = "#cc79a7", "#56b4e9", "#b8a800", "#222222", "#888888"
-WHEEL = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, YELLOW, BLACK, "#7f4f24", "#5e548e")
+WHEEL = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, YELLOW, BLACK, "#a06a42")
+#: how dots are filled and lines are drawn: the second and third time that the colours go round
+ROUNDS = (("full", "-"), ("none", "--"), ("left", ":"))
 SIZE = (7.2, 4.2)  # [inch]
 
 _STYLE: Any = {
@@ -47,6 +50,34 @@ def figure(size: tuple[float, float] = SIZE) -> Any:
     made = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(made)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one of many is drawn: a colour, dots that are full, empty or half full, and a line."""
+
+    color: str
+    fillstyle: str
+    linestyle: str
+
+    @property
+    def dots(self) -> dict[str, Any]:
+        """For dots without a line."""
+        return {"color": self.color, "fillstyle": self.fillstyle, "ls": "", "markeredgewidth": 1.1}
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """For a line with dots."""
+        return {**self.dots, "ls": self.linestyle}
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look of its own for each of up to 27 names."""
+    found = {}
+    for place, name in enumerate(sorted(set(names))):
+        lap, colour = divmod(place, len(WHEEL))
+        found[name] = Look(WHEEL[colour], *ROUNDS[lap % len(ROUNDS)])
+    return found
 
 
 def svg(picture: Any) -> str:

@@ -25,23 +25,31 @@ def export(run_dir: Path, form: str, out: Path) -> None:
 
     Args:
         run_dir: the run folder; the campaign may be running.
-        form: extxyz, db, traj or entries (every label), or cif (distinct structures, ranked).
-        out: file to write, a folder for cif; replaced as a whole.
+        form: extxyz, db, traj or entries (every label), or cif or, of clusters, xyz (distinct
+            structures, ranked).
+        out: file to write, a folder for cif and xyz; replaced as a whole.
 
     Raises:
-        ConfigError: the format is unknown, the run has no labels, or ``out`` is of the wrong kind.
+        ConfigError: the format is unknown or not for what was searched, the run has no labels, or
+            ``out`` is of the wrong kind.
     """
     if form not in FORMATS:
         close = nearest(form, FORMATS)
         hint = f" (did you mean '{close}'?)" if close else ""
         raise ConfigError([f"export: expected one of {', '.join(FORMATS)}, got '{form}'{hint}"])
-    if out.exists() and out.is_dir() != (form == "cif"):
-        kinds = ("a folder", "a file") if form == "cif" else ("a file", "a folder")
+    folder = form in ("cif", "xyz")
+    if out.exists() and out.is_dir() != folder:
+        kinds = ("a folder", "a file") if folder else ("a file", "a folder")
         raise ConfigError([f"export: {form} writes {kinds[0]}, but {out} is {kinds[1]}"])
     state = load(run_dir)
     if not state.labelled:
         raise ConfigError(
             [f"export: {run_dir} has no labelled structures yet; `aga status {run_dir}` says why"]
+        )
+    dimension = state.config.dimension
+    if form in OTHERS[dimension]:
+        raise ConfigError(
+            [f"export: {form} is not for what is searched ({dimension}): {OTHERS[dimension][form]}"]
         )
     FORMATS[form](state, out)
 
@@ -177,14 +185,23 @@ def _listed(one: Labelled) -> list[float] | None:
     return None if one.label.stress is None else one.label.stress.tolist()
 
 
-def _cif(state: State, out: Path) -> None:
+def _structures(state: State, out: Path) -> None:
     write_structures(state, out)
 
 
 FORMATS: dict[str, Callable[[State, Path], None]] = {
     "extxyz": _extxyz,
-    "cif": _cif,
+    "cif": _structures,
+    "xyz": _structures,
     "db": _db,
     "traj": _traj,
     "entries": _entries,
+}
+#: what cannot be written, and what can instead
+OTHERS: dict[str, dict[str, str]] = {
+    "bulk": {"xyz": "take cif, or extxyz for all labels"},
+    "cluster": {
+        "cif": "a cluster has no cell; take xyz",
+        "entries": "pymatgen's entries are of crystals; take extxyz",
+    },
 }

@@ -10,7 +10,7 @@ from aga.campaign.lock import holder
 from aga.campaign.state import State
 from aga.campaign.store import Store
 from aga.report import ranking, status
-from aga.report.cif import write_structures
+from aga.report.cif import suffix, write_structures
 from aga.report.files import published
 from aga.report.html import write_report
 
@@ -41,7 +41,7 @@ def finish(run_dir: Path, stream: TextIO | None = None) -> None:
         return
     try:
         write_best(state, run_dir / "best")
-        out.print(f"structures: {run_dir / 'best'}/*.cif, ranking.csv")
+        out.print(f"structures: {run_dir / 'best'}/*.{suffix(state)}, ranking.csv")
         out.print(f"report: {write_report(run_dir)}")
     except KeyboardInterrupt:
         out.print(f"report: stopped; `aga report {run_dir}` writes it")
@@ -66,7 +66,7 @@ def summary(state: State, run_dir: Path) -> list[str]:
 
 
 def write_best(state: State, folder: Path) -> None:
-    """The lowest structures as CIF and their table as CSV."""
+    """The lowest structures as CIF or XYZ and their table as CSV."""
     write_structures(state, folder, max(SHOWN, len(state.answer)))
     path = folder / "ranking.csv"
     with published(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

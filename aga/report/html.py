@@ -10,7 +10,7 @@ from aga import __version__
 from aga.campaign.live import duration
 from aga.campaign.lock import holder
 from aga.campaign.state import State
-from aga.report import drawing, hull, plots, ranking, status, timeline
+from aga.report import drawing, holes, hull, plots, ranking, status, timeline
 from aga.report.files import published
 
 #: structures in the table; the rest is folded away
@@ -23,7 +23,7 @@ p { margin: .4rem 0; } .state { font-weight: 600; } .note { color: #666; font-si
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem; }
 th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #888; vertical-align: bottom; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal; }
 td { border-bottom: 1px solid #e4e4e4; vertical-align: top; }
 .text { text-align: left; }
 .long { white-space: normal; overflow-wrap: anywhere; min-width: 16rem; }
@@ -126,6 +126,7 @@ def page(state: State, running: dict[str, Any] | None, pictures: dict[str, str])
             _section(heading, _picture(name, heading, note, pictures[name]) + _below(name, state))
             for name, heading, note, _ in pictures_of(state)
         ),
+        _section("Holes of the potential", _holes(state)),
         _section("Failed calculations", _failures(state)),
     ]
     name, body = escape(state.config.name), "\n".join(sections)
@@ -144,7 +145,8 @@ def _header(state: State, running: dict[str, Any] | None) -> str:
     config = state.config
     count = status.labels(state)
     facts = {
-        "composition": f"{config.question} at {config.pressure_gpa:g} GPa",
+        "composition": config.question
+        + (f" at {config.pressure_gpa:g} GPa" if config.dimension == "bulk" else ""),
         "engine": config.engine.description(),
         "single points": f"{count['done']} done, {count['failed']} failed, {count['pending']} "
         f"pending of {config.budget.labels}",
@@ -198,7 +200,7 @@ def _structures(state: State) -> str:
     if not found:
         return "<p>No structure has been labelled yet.</p>"
     headings = [*ranking.columns(state), "made by"]
-    left = ("formula", "space group", "id", "made by")
+    left = ("formula", "space group", "point group", "id", "made by")
 
     def part(rows: Sequence[ranking.Row]) -> str:
         cells = [[*row.cells(), row.origin.replace("_", " ")] for row in rows]
@@ -249,6 +251,39 @@ def _operators(state: State) -> str:
     above = "lowest above hull" if state.hull else "lowest above best"
     headings = ["operator", "tried (fading)", "succeeded", "labels", f"{above} [meV/atom]"]
     return _table(headings, rows, text=("operator",))
+
+
+def _holes(state: State) -> str:
+    note = (
+        f"Predicted at most {1e3 * holes.LIKED:g} meV/atom above the best label before it, and "
+        f"computed higher than predicted by more than {1e3 * holes.EXCESS:g} meV/atom and "
+        f"{holes.SPREADS:g} spreads."
+    )
+    found = holes.holes(state)
+    told = holes.sentence(found)
+    text = f'<p>{escape(told[:1].upper() + told[1:])}.</p><p class="note">{escape(note)}</p>'
+    if not found:
+        return text
+    rows = []
+    for hole in found[: holes.SHOWN]:
+        one = hole.worst
+        rows.append(
+            [
+                one.known.id,
+                one.known.formula,
+                one.origin.replace("_", " "),
+                f"{one.predicted:.4f}",
+                f"{1e3 * (one.spread or 0.0):.0f}",
+                f"{one.known.enthalpy:.4f}",
+                str(len(hole.labels)),
+                hole.reason,
+            ]
+        )
+    headings = [
+        *("worst", "formula", "made by", "predicted [eV/atom]", "spread [meV/atom]"),
+        *("computed [eV/atom]", "labels", "reason"),
+    ]
+    return text + _table(headings, rows, text=headings[:3] + headings[-1:])
 
 
 def _failures(state: State) -> str:

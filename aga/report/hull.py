@@ -104,12 +104,23 @@ def _line(state: State, hull: Hull, ends: tuple[Counts, Counts]) -> Any:
     deep = max(1.0, *(-height for _, height in corners))
     axes.set_yscale("symlog", linthresh=2 * deep)
     axes.set_ylim(-1.6 * deep, 1.2e3 * HIGHEST)
+    axes.set_yticks(_ticks(deep))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlim(-0.04, 1.04)
     axes.set_xlabel(f"share of the atoms in {_name(ends[1])} (left: {_name(ends[0])})")
     axes.set_ylabel("enthalpy of formation [meV/atom]")
     axes.legend(loc="upper right")
     return made
+
+
+def _ticks(deep: float) -> list[float]:
+    """Around the hull, `deep` [meV/atom], round numbers; above it, where it is logarithmic, 1-3."""
+    from matplotlib.ticker import MaxNLocator
+
+    near = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(-1.6 * deep, 2 * deep)
+    far = [value for power in range(4) for value in (10.0**power, 3 * 10.0**power)]
+    inside = [float(value) for value in near if -1.6 * deep <= value <= 2 * deep]
+    return inside + [value for value in far if 2.4 * deep < value <= 1e3 * HIGHEST]
 
 
 def _relaxed(one: Labelled, state: State) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from aga.campaign.state import Labelled, State
 from aga.report import drawing, hull
-from aga.report.drawing import BLUE, GREEN, GREY, ORANGE, RED, WHEEL
+from aga.report.drawing import BLUE, GREEN, GREY, ORANGE, RED
 
 #: errors are drawn linearly below this, by orders of magnitude above [meV/atom]
 LINEAR_BELOW = 10.0
@@ -35,15 +35,16 @@ def convergence(state: State) -> Any:
     axes = picture.subplots()
     line = 1e3 * hull.distances(state) if several else np.minimum.accumulate(above)
     axes.step(count, line, where="post", color="black", lw=1.6)
-    origins = sorted({one.origin for one in state.labelled})
-    for colour, origin in zip(_cycle(len(origins)), origins, strict=True):
+    looks = _looks(state)
+    for origin in sorted({one.origin for one in state.labelled}):
         for purpose, marker in MARKERS.items():
             chosen = [
                 i
                 for i, one in enumerate(state.labelled)
                 if one.origin == origin and one.purpose == purpose
             ]
-            axes.scatter(count[chosen], above[chosen], s=26, marker=marker, color=colour, alpha=0.8)
+            dots = {"marker": marker, "ms": 5.5, "alpha": 0.85, **looks[origin].dots}
+            axes.plot(count[chosen], above[chosen], **dots)
     axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
     axes.set_ylim(bottom=-1.0)
     axes.set_xlim(0, len(values) + 1)
@@ -53,12 +54,14 @@ def convergence(state: State) -> Any:
     best = "hull as it is now" if several else f"best: {lowest:.4f} eV/atom"
     axes.set_title(f"{best}; linear below {LINEAR_BELOW:g} meV/atom")
     name = "hull so far, at its highest" if several else "best so far"
-    _legend(picture, origins, {one.purpose for one in state.labelled}, name)
+    _legend(picture, state, name)
     return picture
 
 
-def _cycle(n: int) -> list[str]:
-    return [WHEEL[i % len(WHEEL)] for i in range(n)]
+def _looks(state: State) -> dict[str, drawing.Look]:
+    """Of all that made structures: the same in every picture."""
+    weighed = (name for record in state.of_kind("evolve") for name in record.inputs["weights"])
+    return drawing.looks([*weighed, *(one.origin for one in state.labelled)])
 
 
 def _plain_ticks(axis: Any) -> None:
@@ -68,7 +71,7 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _legend(picture: Any, origins: Sequence[str], purposes: set[str], line: str) -> None:
+def _legend(picture: Any, state: State, line: str) -> None:
     """Colours by operator, shapes by purpose, beside the picture."""
     from matplotlib.lines import Line2D
 
@@ -76,11 +79,15 @@ def _legend(picture: Any, origins: Sequence[str], purposes: set[str], line: str)
         return Line2D([], [], label=label, **look)
 
     handles = [handle(line, color="black", lw=1.6)]
+    purposes = {one.purpose for one in state.labelled}
     for purpose, marker in MARKERS.items():
         if purpose in purposes:
             handles.append(handle(purpose, marker=marker, ls="", mfc="none", color="black"))
-    for colour, origin in zip(_cycle(len(origins)), origins, strict=True):
-        handles.append(handle(origin.replace("_", " "), marker="o", ls="", color=colour))
+    looks = _looks(state)
+    handles += [
+        handle(origin.replace("_", " "), marker="o", **looks[origin].dots)
+        for origin in sorted({one.origin for one in state.labelled})
+    ]
     picture.legend(handles=handles, loc="outside right upper")
 
 
@@ -224,9 +231,11 @@ def operators(state: State) -> Any:
     picture = drawing.figure((7.2, 3.6))
     axes = picture.subplots()
     number = np.arange(1, len(runs) + 1)
-    for colour, name in zip(_cycle(len(names)), names, strict=True):
+    looks = _looks(state)
+    for name in names:
         share = [100 * record.inputs["weights"].get(name, 0.0) for record in runs]
-        axes.plot(number, share, "o-", ms=4, lw=1.4, color=colour, label=name.replace("_", " "))
+        look = {"marker": "o", "ms": 4, "lw": 1.4, **looks[name].line}
+        axes.plot(number, share, label=name.replace("_", " "), **look)
     axes.set_xlim(0.5, len(runs) + 0.5)
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -34,7 +34,7 @@ class Row:
         rank: 1 for the lowest enthalpy; of several compositions, for the nearest to the hull.
         id: of the label that represents it: the confirmed one, else the lowest.
         formula: of the searched cell.
-        spacegroup: symbol and number.
+        spacegroup: symbol and number; of a cluster its point group.
         enthalpy: (E + pV)/n by the engine [eV/atom].
         above: enthalpy above the first row, or above the hull [eV/atom].
         fmax: largest force [eV/Å].
@@ -124,9 +124,12 @@ def method(engine: Engine) -> str:
 def thresholds(state: State) -> str:
     """What confirmed means in this campaign, in one sentence."""
     limits, engine = state.config.confirm, state.config.engine
+    stress = f" and the stress within {limits.stress_gpa:g} GPa of the pressure"
+    if state.config.dimension == "cluster":
+        stress = ""
     return (
-        f"confirmed: every force below {limits.fmax_ev_per_a:g} eV/Å and the stress within "
-        f"{limits.stress_gpa:g} GPa of the pressure, by {engine.description()}"
+        f"confirmed: every force below {limits.fmax_ev_per_a:g} eV/Å{stress}, by "
+        f"{engine.description()}"
     )
 
 
@@ -135,6 +138,8 @@ def columns(state: State) -> list[str]:
     told = {"confirmed": f"confirmed by {method(state.config.engine)}"}
     if state.config.compositions is not None:
         told["above best [meV/atom]"] = "above hull [meV/atom]"
+    if state.config.dimension == "cluster":
+        told |= {"space group": "point group", "enthalpy [eV/atom]": "energy [eV/atom]"}
     return [told.get(name, name) for name in COLUMNS]
 
 

@@ -12,7 +12,7 @@ from aga.campaign.live import duration
 from aga.campaign.lock import holder
 from aga.campaign.state import State
 from aga.campaign.store import NAME, Store
-from aga.report import ranking
+from aga.report import holes, ranking
 from aga.report.ranking import Row
 from aga.yaml_source import ConfigError
 
@@ -71,6 +71,7 @@ def labels(state: State) -> dict[str, int]:
 def status_json(run_dir: Path) -> dict[str, Any]:
     """Where a run stands as plain JSON data; keys are only ever added."""
     state = load(run_dir)
+    found = holes.holes(state)
     return {
         "name": state.config.name,
         "finished": bool(state.finished),
@@ -94,6 +95,8 @@ def status_json(run_dir: Path) -> dict[str, Any]:
         "distinct": len(state.groups),
         "generations": len(state.generations),
         "ensembles": len(state.models),
+        "holes": len(found),
+        "hole_labels": holes.price(found),
         "hours_used": state.hours_used,
         "budget": {"labels": state.config.budget.labels, "hours": state.config.budget.hours},
     }
@@ -138,6 +141,7 @@ def facts(state: State) -> list[str]:
         lines.append(told)
     if state.models:
         lines.append(f"ensemble {len(state.models)}: {errors(state)}")
+        lines.append(holes.sentence(holes.holes(state)))
     return lines
 
 

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aga.campaign.groups import Group
+from aga.campaign import confirmation
+from aga.campaign.groups import Group, Groups
 from aga.campaign.state import Decision, label_references, replay
 from aga.campaign.store import Store
+from aga.search.archive import Archive
 from tests.campaign.builders import RELAXED, History, candidate, config, label, view
 from tests.campaign.invented import Invented
 
@@ -147,3 +149,102 @@ def test_random_campaigns_come_to_an_end(tmp_path_factory):
         ends.add(state.failed)
         store.close()
     assert ends == {True, False}
+
+
+def seen_in_records(state):
+    """What a state keeps up to date, found anew among all of its records and labels."""
+    first = {}
+    for one in state.labelled:
+        first.setdefault(one.key, one.known.id)
+    tasks = [record for record in state.records if record.kind == "label"]
+    return {
+        "known": [one.known for one in state.labelled],
+        "open": [record for record in state.records if record.progress == "queued"],
+        "labels": tasks,
+        "failures": [record for record in tasks if record.progress == "failed"],
+        "asked": {record.inputs["candidate"]["id"] for record in tasks},
+        "chains": {
+            group.id: [r for r in state.records if r.inputs.get("chain") == group.id]
+            for group in state.groups
+        },
+        "distinct": len(first),
+        "references": sorted([identity, key] for key, identity in first.items()),
+        "ranking": sorted(state.groups, key=lambda group: (group.best.height, group.id)),
+        "order": max((record.outcome.get("order", 0) for record in state.records), default=0),
+    }
+
+
+def kept(state):
+    """The same as the state says it."""
+    return {
+        "known": [*state.known],
+        "open": state.outstanding(),
+        "labels": state.of_kind("label"),
+        "failures": state.failures,
+        "asked": state.asked_ids,
+        "chains": {group.id: confirmation.chain(state, group) for group in state.groups},
+        "distinct": state.distinct_labels,
+        "references": label_references(state),
+        "ranking": state.ranking,
+        "order": state.order,
+    }
+
+
+@pytest.mark.parametrize(("overlap", "seed"), [(True, 6), (True, 11), (False, 8), (False, 10)])
+def test_what_is_kept_up_to_date_is_what_the_records_say(tmp_path, overlap, seed):
+    campaign = Invented(Store(tmp_path, config(overlap=overlap)), seed, failing=0.2)
+    for turn in range(60):
+        campaign.turn()
+        if turn == 15:
+            campaign.reopen()
+        state = campaign.store.state()
+        assert kept(state) == seen_in_records(state)
+        for record in [*state.outstanding("label"), *state.failures]:
+            assert state.asked_for(record).to_dict() == record.inputs["candidate"]
+            assert state.asked_for(record) is state.asked_for(record)
+    assert state.failures
+    campaign.store.close()
+
+
+def test_generations_that_are_over_keep_their_ids_alone():
+    history = History().begun()
+    history.evolve(candidate("a", 5, 0.9), candidate("b", 6, 0.95))
+    assert history.state.generations[-1].ids == ("a", "b")
+    history.labels(label(0.9))
+    history.train()
+    history.evolve(candidate("c", 7, 0.9))
+    before, last = history.state.generations
+    assert (before.ids, before.candidates) == (("a", "b"), [])
+    assert (last.ids, [one.id for one in last.candidates]) == (("c",), ["c"])
+    # the record has them still
+    record = history.state.records[before.ordinal]
+    assert [one["id"] for one in record.ok["candidates"]] == ["a", "b"]
+
+
+def test_names_of_labels_are_kept_once(tmp_path):
+    """Every ensemble names all labels: as lists of their own they would fill the memory."""
+    campaign = Invented(Store(tmp_path, config()), 1, failing=0.0)
+    for _ in range(60):
+        campaign.turn()
+    campaign.reopen()
+    records = campaign.store.state().of_kind("train")
+    one, two = (record.inputs["labels"] for record in records[-2:])
+    shared = {id(name) for name in one} & {id(name) for name in two}
+    assert len(shared) == len([name for name in one if name in two]) > 3
+    campaign.store.close()
+
+
+def test_a_label_is_folded_in_without_looking_at_all(monkeypatch):
+    """Otherwise a start would take the square of what a label takes."""
+    history = History().begun()
+    history.evolve(candidate("a", 5, 0.9))
+
+    def all_of_them(_):
+        raise AssertionError("somebody looks at all")
+
+    monkeypatch.setattr(Groups, "ranking", property(all_of_them))
+    monkeypatch.setattr(Groups, "__iter__", all_of_them)
+    monkeypatch.setattr(Archive, "__iter__", all_of_them)
+    again = replay(history.state.config, copy.deepcopy(history.state.records))
+    assert len(again.labelled) == len(history.state.labelled) == 4
+    assert again.answer[0].id == history.state.answer[0].id

@@ -140,7 +140,13 @@ def test_a_geometry_asked_for_twice_is_one_row(tmp_path):
     assert [atoms.info["id"] for atoms in read(tmp_path / "a.xyz", ":")] == ["s0"]
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "cif"])
+def test_crystals_are_not_written_as_clusters(run_dir, tmp_path):
+    with pytest.raises(ConfigError, match=r"xyz is not for what is searched \(bulk\): take cif"):
+        export(run_dir, "xyz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("cif", "xyz")])
 def test_an_old_file_is_replaced_as_a_whole(run_dir, tmp_path, form, monkeypatch):
     out = tmp_path / "out"
     out.write_text("old")

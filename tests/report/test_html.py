@@ -19,6 +19,7 @@ HEADINGS = [
     "Workers",
     "Operators",
     "Ensemble errors against labels",
+    "Holes of the potential",
     "Failed calculations",
 ]
 VOID = {"meta", "br", "img", "link"}

@@ -170,3 +170,13 @@ def test_progress_tells_of_the_hull(alloys, tmp_path):
     assert out.getvalue().count("on the hull: ") == 1
     assert "AuCu3 Pm-3m (221)" in out.getvalue()
     assert np.isfinite([one.height for one in state.known]).all()
+
+
+@pytest.mark.parametrize("deep", [1.0, 3.7, 10.4, 250.0])
+def test_the_depth_of_the_hull_can_be_read(deep):
+    ticks = hull._ticks(deep)
+    assert ticks == sorted(ticks)
+    assert len(ticks) <= 13
+    assert 0.0 in ticks
+    assert ticks[0] <= -0.5 * deep
+    assert ticks[-1] >= 300
