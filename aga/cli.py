@@ -35,6 +35,7 @@ class Format(StrEnum):
 
     extxyz = "extxyz"
     cif = "cif"
+    xyz = "xyz"
     db = "db"
     traj = "traj"
     entries = "entries"
@@ -93,7 +94,8 @@ def check(file: File) -> None:
     ends = [named(end) for end in config.compositions.ends] if config.compositions else []
     for line in (
         f"{file}: {config.name}",
-        f"  cell     {config.question}, {config.pressure_gpa:g} GPa",
+        f"  search   {config.question}"
+        + (f", {config.pressure_gpa:g} GPa" if config.dimension == "bulk" else ""),
         *([f"  hull     labelled first: {', '.join(ends)}"] if ends else []),
         f"  engine   {config.engine.description()}",
         f"  cluster  {config.cluster.kind}",

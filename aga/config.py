@@ -29,7 +29,7 @@ from aga.search import acquisition, operators
 from aga.search.acquisition import Acquisition
 from aga.search.operators import Operator
 from aga.search.settings import EvolutionSettings
-from aga.search.space import GATE_FACTOR
+from aga.search.space import GATE_FACTOR, Dimension
 from aga.yaml_source import ConfigError, Document, read
 from calculators import clusters, engines
 from calculators.clusters import Cluster
@@ -53,6 +53,9 @@ __all__ = [
 ELEMENT_LABELS = 4
 #: random crystals of an end member that is no element
 END_LABELS = 2
+
+#: [lowest, highest] of random crystals
+SPACEGROUPS = (2, 230)
 
 ROLES: dict[type[BaseModel], Callable[[], Mapping[str, type[BaseModel]]]] = {
     Engine: engines.kinds,
@@ -89,7 +92,7 @@ class SearchConfig(Section):
         None, gt=0, description="Guess of the volume [Å^3/atom]; none: from the elements."
     )
     spacegroups: tuple[int, ...] = Field(
-        (2, 230),
+        SPACEGROUPS,
         description="Space groups of random crystals: [lowest, highest], or a list of one or of "
         "three and more numbers, which is taken as it stands.",
     )
@@ -212,10 +215,14 @@ class CampaignConfig(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",  # it names a folder
         description="Name of the run and of its folder: letters, digits, dot, dash, underscore.",
     )
+    dimension: Dimension = Field(
+        "bulk",
+        description="Crystals (bulk), or clusters: atoms in free space, without cell and pressure.",
+    )
     composition: dict[Symbol, PositiveInt] | None = Field(
         None,
         min_length=1,
-        description="Atoms of each element in the cell, e.g. {Ti: 4, O: 8}.",
+        description="Atoms of each element in the cell or the cluster, e.g. {Ti: 4, O: 8}.",
     )
     compositions: CompositionsConfig | None = Field(
         None,
@@ -266,6 +273,40 @@ class CampaignConfig(Section):
         if single != {} and (single is None) == (value is None):
             got = "neither" if value is None else "both"
             raise ValueError(f"expected either composition or compositions, got {got}")
+        if value is not None and info.data.get("dimension") == "cluster":
+            raise ValueError("a hull is of crystals; for clusters give one composition")
+        return value
+
+    @field_validator("pressure_gpa")
+    @classmethod
+    def _on_crystals(cls, value: float, info: ValidationInfo) -> float:
+        if value != 0 and info.data.get("dimension") == "cluster":
+            raise ValueError(f"a cluster has no volume to press on: expected 0, got {value:g}")
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _able(cls, value: Engine, info: ValidationInfo) -> Engine:
+        if info.data.get("dimension") == "cluster" and not value.clusters:
+            raise ValueError(
+                f"the engine {value.kind} computes crystals only: take another for clusters"
+            )
+        return value
+
+    @field_validator("search")
+    @classmethod
+    def _of_dimension(cls, value: SearchConfig, info: ValidationInfo) -> SearchConfig:
+        dimension = info.data.get("dimension", "bulk")
+        if dimension == "cluster" and value.spacegroups != SPACEGROUPS:
+            raise ValueError(
+                "spacegroups are of crystals; clusters draw point groups: leave it out"
+            )
+        for operator in value.operators or ():
+            if dimension not in operator.dimensions:
+                raise ValueError(
+                    f"the operator {operator.kind} makes {' and '.join(operator.dimensions)}, not "
+                    f"{dimension}: leave it out"
+                )
         return value
 
     @field_validator("search")
@@ -312,7 +353,8 @@ class CampaignConfig(Section):
         sizes = sorted(sum(counts.values()) for counts in self.cells)
         if self.composition:
             cell = "".join(f"{symbol}{count}" for symbol, count in self.composition.items())
-            return f"{cell}, {sizes[0]} atoms"
+            kind = "cluster " if self.dimension == "cluster" else ""
+            return f"{kind}{cell}, {sizes[0]} atoms"
         span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
         return f"{'-'.join(self.elements)}, {len(sizes)} compositions of {span} atoms"
 

@@ -111,7 +111,7 @@ def relax(
     """Relax cell and positions; plain data for `calculators.labelling.EngineRelaxed`.
 
     Args:
-        atoms: starting structure; not changed.
+        atoms: starting structure; not changed. Of a cluster the positions alone are relaxed.
         calculator: the engine behind the store.
         directory: folder for the optimizer's log.
         fmax: every force below it [eV/Å].
@@ -121,12 +121,15 @@ def relax(
     """
     work = bare(atoms)
     work.calc = calculator
-    cell_filter = FrechetCellFilter(work, scalar_pressure=pressure)
-    optimizer = BFGS(cell_filter, logfile=str(directory / "relax.log"))
+    crystal = bool(work.pbc.any())
+    moving = FrechetCellFilter(work, scalar_pressure=pressure) if crystal else work
+    optimizer = BFGS(moving, logfile=str(directory / "relax.log"))
     converged = False
     # our own criterion decides; the optimizer's is one it never meets
     for _ in optimizer.irun(fmax=1e-12, steps=max_steps):
-        converged = _converged(calculator.label(work), fmax, stress_gpa, pressure)
+        label = calculator.label(work)
+        stressed = crystal and not _unstressed(label, stress_gpa, pressure)
+        converged = label.fmax < fmax and not stressed
         if converged:
             break
     return {
@@ -137,9 +140,9 @@ def relax(
     }
 
 
-def _converged(label: Label, fmax: float, stress_gpa: float, pressure: float) -> bool:
-    """Whether forces and stress + pressure lie below their thresholds."""
+def _unstressed(label: Label, stress_gpa: float, pressure: float) -> bool:
+    """Whether stress + pressure is known and lies below its threshold."""
     if label.stress is None:
         return False
     excess = voigt_6_to_full_3x3_stress(label.stress) + pressure * np.eye(3)
-    return label.fmax < fmax and float(np.abs(excess).max()) < stress_gpa * units.GPa
+    return bool(np.abs(excess).max() < stress_gpa * units.GPa)

@@ -120,12 +120,14 @@ def engine_relax(
 ) -> EngineRelaxed | Failure:
     """Relax cell and positions with the engine: BFGS on ASE's FrechetCellFilter.
 
+    Of a cluster the positions alone.
+
     Every single point on the way is a label of its own in the store, published by the child as soon
     as it is there. A relaxation that was killed goes through the known ones at no cost and goes on.
 
     Args:
-        atoms: starting structure, periodic in three axes; not changed.
-        engine: settings of the method; its stress must be converged for these elements.
+        atoms: starting structure, periodic in three axes or in none; not changed.
+        engine: settings of the method; of a crystal's elements its stress must be converged.
         store: root folder of the label store.
         target: thresholds, steps and pressure.
         gates: for every structure on the way.
@@ -134,7 +136,7 @@ def engine_relax(
     atoms = bare(atoms)
     if reason := gates.before(atoms):
         return Failure("permanent", reason)
-    if not (atoms.pbc.all() and engine.stress_converged(atoms)):
+    if atoms.pbc.any() and not (atoms.pbc.all() and engine.stress_converged(atoms)):
         return Failure(
             "permanent",
             f"{engine.description()} has no converged stress for {atoms.get_chemical_formula()}, "

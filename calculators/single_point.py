@@ -45,12 +45,12 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
     """
     if reason := gates.before(atoms):
         raise RefusedError(reason)
-    work = bare(atoms)
+    work = engine.placed(bare(atoms))
     work.calc = calculator
     start = time.perf_counter()
     energy = float(work.get_potential_energy())
     forces = np.array(work.get_forces(apply_constraint=False), dtype=np.float64)
-    stress = _stress(work) if engine.stress_converged(atoms) else None
+    stress = _stress(work) if atoms.pbc.all() and engine.stress_converged(atoms) else None
     label = Label(
         energy=energy,
         forces=forces,
@@ -65,9 +65,7 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
 
 
 def _stress(atoms: Atoms) -> FloatArray | None:
-    """Voigt-6 stress [eV/Å^3]; None for a molecule or a method without stress."""
-    if not atoms.pbc.all():
-        return None
+    """Voigt-6 stress [eV/Å^3]; None for a method without stress."""
     try:
         stress = np.array(atoms.calc.get_stress(atoms), dtype=np.float64)
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""Variable-cell relaxation of many structures at once on an ensemble.
+"""Relaxation of many structures at once on an ensemble, cells of crystals included.
 
 FIRE (Bitzek et al., PRL 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201) on positions and
 deformation gradient (the convention of ASE's UnitCellFilter), every structure with its own time
@@ -9,13 +9,13 @@ serves all others.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase import Atoms
 
-from potentials.gates import Gates, Relaxed, Stopped
+from potentials.gates import Gates, Relaxed, Stopped, connected
 
 if TYPE_CHECKING:
     from potentials.ensemble import Ensemble
@@ -49,8 +49,10 @@ def relax(  # noqa: PLR0913  # what a relaxation can be told; keywords only
 ) -> list[Relaxed]:
     """Minimise H = E + pV of every structure on the mean of the members.
 
+    What does not repeat in three directions keeps its cell, and counts by its energy alone.
+
     Args:
-        structures: periodic starting structures; not changed.
+        structures: starting structures of any periodicity; not changed.
         ensemble: the model.
         pressure: [eV/Å^3].
         fmax: converged when all forces and V (stress + p) / n are below it [eV/Å].
@@ -77,7 +79,7 @@ def relax(  # noqa: PLR0913  # what a relaxation can be told; keywords only
         from potentials.descriptors import warn_of_jumps
 
         warn_of_jumps(ensemble.spec.descriptor, "relaxation")
-        return relax_torch.relax(
+        relaxed = relax_torch.relax(
             structures,
             ensemble,
             pressure=pressure,
@@ -86,6 +88,7 @@ def relax(  # noqa: PLR0913  # what a relaxation can be told; keywords only
             gates=gates,
             offsets=offsets,
         )
+        return [_whole(one, gates) for one in relaxed]
     from potentials.kernels.bounds import Bounds
     from potentials.kernels.compiled import Compiled
 
@@ -100,7 +103,16 @@ def relax(  # noqa: PLR0913  # what a relaxation can be told; keywords only
         ),
         threads,
     )
-    return _results(structures, ended, pressure)
+    return [_whole(one, gates) for one in _results(structures, ended, pressure)]
+
+
+def _whole(end: Relaxed, gates: Gates | None) -> Relaxed:
+    """The end as it is, or as stopped by a gate: a cluster in pieces."""
+    if gates is None or not gates.bonds or end.stopped == "gate" or end.atoms.pbc.any():
+        return end
+    if connected(end.atoms, gates.bonds):
+        return end
+    return replace(end, stopped="gate", reason="fell apart")
 
 
 #: by the number of `potentials.kernels.relaxation`
@@ -112,6 +124,7 @@ def _results(structures: Sequence[Atoms], ended: "Ended", pressure: float) -> li
     results, start = [], 0
     with np.errstate(invalid="ignore"):  # a cell that stopped as not finite
         volumes = np.abs(np.linalg.det(ended.cells))
+    volumes[[not atoms.pbc.all() for atoms in structures]] = 0.0
     for m, given in enumerate(structures):
         stop = start + len(given)
         results.append(
@@ -120,7 +133,7 @@ def _results(structures: Sequence[Atoms], ended: "Ended", pressure: float) -> li
                     numbers=given.numbers,
                     positions=ended.positions[start:stop],
                     cell=ended.cells[m],
-                    pbc=True,
+                    pbc=given.pbc,
                 ),
                 stopped=_STOPPED[ended.status[m]],
                 reason=ended.reason[m],

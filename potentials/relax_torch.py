@@ -1,7 +1,8 @@
-"""Variable-cell relaxation in torch: the reference of the compiled one, for every descriptor.
+"""Relaxation in torch: the reference of the compiled one, for every descriptor.
 
 FIRE on positions and deformation gradient (the convention of ASE's UnitCellFilter), every
-structure with its own time step, its own stop and its own failure.
+structure with its own time step, its own stop and its own failure. The cell moves where it repeats
+in three directions.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def relax(
     active = torch.arange(len(structures))
     for step in range(max_steps + 1):
         batch, atoms = state.batch(active, ensemble)
-        reasons = bounds.reasons(batch, ensemble.cutoff)
+        reasons = bounds.reasons(batch, state.periodic[active], ensemble.cutoff)
         found = ensemble.evaluate(batch)
         forces, pull, largest = state.gradients(found, batch, active, atoms, pressure)
         sane = torch.isfinite(largest) & torch.isfinite(found.energy)
@@ -61,7 +62,7 @@ def relax(
         for place in torch.nonzero(stop).flatten().tolist():
             index = int(active[place])
             real = found.forces + state.force_offset[atoms]
-            end = _end(batch, found, real, place, structures[index].numbers, pressure)
+            end = _end(batch, found, real, place, structures[index], pressure)
             stopped: Stopped = "gate" if ends[place] else "converged" if done[place] else "steps"
             results[index] = replace(end, stopped=stopped, reason=ends[place], steps=step)
         keep = ~stop
@@ -77,19 +78,20 @@ def _end(
     found: Prediction,
     real: Tensor,
     place: int,
-    numbers: np.ndarray,
+    given: Atoms,
     pressure: float,
 ) -> Relaxed:
     """One structure of the batch as it is now."""
     own = batch.system == place
     cell = batch.cells[place].numpy()
-    volume = float(torch.linalg.det(batch.cells[place]).abs())
+    volume = float(torch.linalg.det(batch.cells[place]).abs()) if given.pbc.all() else 0.0
+    positions = batch.positions[own].numpy()
     return Relaxed(
-        atoms=Atoms(numbers=numbers, positions=batch.positions[own].numpy(), cell=cell, pbc=True),
+        atoms=Atoms(numbers=given.numbers, positions=positions, cell=cell, pbc=given.pbc),
         stopped="steps",
         reason="",
         steps=0,
-        enthalpy=(float(found.energy[place]) + pressure * volume) / len(numbers),
+        enthalpy=(float(found.energy[place]) + pressure * volume) / len(given),
         spread=float(found.energy_std[place]),
         fmax=float(torch.linalg.vector_norm(real[own], dim=1).max()),
         volume=volume,
@@ -102,6 +104,7 @@ class _State:
 
     positions: Tensor  # (N, 3) before deformation
     cells: Tensor  # (M, 3, 3) before deformation
+    periodic: Tensor  # (M, 3)
     species: Tensor  # (N,)
     system: Tensor  # (N,)
     count: Tensor  # (M,) atoms
@@ -134,6 +137,7 @@ class _State:
         return cls(
             positions=positions,
             cells=cells,
+            periodic=torch.as_tensor(np.stack([a.pbc for a in structures])),
             species=torch.as_tensor(species),
             system=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
             count=sizes,
@@ -154,7 +158,8 @@ class _State:
         turned = self.deformation[active].transpose(1, 2)
         cells = self.cells[active] @ turned
         positions = torch.einsum("na,nab->nb", self.positions[atoms], turned[system])
-        pairs = _pairs(positions, cells, self.count[active], ensemble.cutoff)
+        periodic = self.periodic[active]
+        pairs = _pairs(positions, cells, periodic, self.count[active], ensemble.cutoff)
         return Batch(positions, cells, self.species[atoms], system, pairs), atoms
 
     def gradients(
@@ -164,7 +169,8 @@ class _State:
         count = self.count[active].to(torch.float64)
         real = found.forces.double() + self.force_offset[atoms]
         stress = found.stress.double() + self.stress_offset[active]
-        volume = torch.linalg.det(batch.cells).abs()
+        # what has no volume does not strain
+        volume = torch.linalg.det(batch.cells).abs() * self.periodic[active].all(dim=1)
         identity = torch.eye(3, dtype=torch.float64)
         virial = -volume[:, None, None] * (stress + pressure * identity)
         deformation = self.deformation[active]
@@ -229,14 +235,18 @@ class _State:
         self.deformation[moving] += (limited / count)[:, None, None] * cell_velocity
 
 
-def _pairs(positions: Tensor, cells: Tensor, count: Tensor, cutoff: float) -> Pairs:
-    """Neighbours of all structures; one whose cell is not finite or has no volume gets none."""
-    where, boxes, solid = positions.numpy(), cells.numpy(), _solid(cells, cutoff).tolist()
+def _pairs(
+    positions: Tensor, cells: Tensor, periodic: Tensor, count: Tensor, cutoff: float
+) -> Pairs:
+    """Neighbours of all structures; a crystal without a finite cell of some volume gets none."""
+    where, boxes, solid = positions.numpy(), cells.numpy(), _solid(cells, periodic, cutoff).tolist()
     first, second, shifts, start = [], [], [], 0
-    for box, size, usable in zip(boxes, count.tolist(), solid, strict=True):
+    for box, axes, size, usable in zip(
+        boxes, periodic.tolist(), count.tolist(), solid, strict=True
+    ):
         own = where[start : start + size]
         if usable and np.isfinite(own).all():
-            i, j, shift = neighbours(own, box, (True, True, True), cutoff)
+            i, j, shift = neighbours(own, box, axes, cutoff)
             first.append(i + start)
             second.append(j + start)
             shifts.append(shift)
@@ -249,6 +259,15 @@ def _pairs(positions: Tensor, cells: Tensor, count: Tensor, cutoff: float) -> Pa
     )
 
 
+def _extents(batch: Batch) -> Tensor:
+    """Largest extent of each structure along x, y or z [Å] (M,)."""
+    own = batch.system[:, None].expand(-1, 3)
+    empty = batch.positions.new_zeros(batch.n_systems, 3)
+    high = empty.scatter_reduce(0, own, batch.positions, "amax", include_self=False)
+    low = empty.scatter_reduce(0, own, batch.positions, "amin", include_self=False)
+    return (high - low).amax(dim=1)
+
+
 def _height(cells: Tensor) -> Tensor:
     """Smallest distance between opposite faces of each cell [Å] (M,); NaN where it has none."""
     others = torch.cross(cells[:, [1, 2, 0]], cells[:, [2, 0, 1]], dim=2)
@@ -257,9 +276,9 @@ def _height(cells: Tensor) -> Tensor:
     return height
 
 
-def _solid(cells: Tensor, cutoff: float) -> Tensor:
-    """Whether a neighbour list of each cell is finite work: at most 20 images each way (M,)."""
-    return _height(cells) > cutoff / MOST_IMAGES
+def _solid(cells: Tensor, periodic: Tensor, cutoff: float) -> Tensor:
+    """Whether a neighbour list of each crystal is finite work: at most 20 images each way (M,)."""
+    return (_height(cells) > cutoff / MOST_IMAGES) | ~periodic.all(dim=1)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -278,37 +297,40 @@ class _Bounds:
         shortest = [[table.get((min(a, b), max(a, b)), 0.0) for b in symbols] for a in symbols]
         return cls(gates, torch.tensor(shortest, dtype=torch.float64))
 
-    def reasons(self, batch: Batch, cutoff: float) -> list[str]:
+    def reasons(self, batch: Batch, periodic: Tensor, cutoff: float) -> list[str]:
         """The gate that each structure has left, or an empty string."""
         reasons = [""] * batch.n_systems
-        for reason, broken in (self._unsound(batch, cutoff) | self._left(batch)).items():
+        unsound = self._unsound(batch, periodic, cutoff)
+        for reason, broken in (unsound | self._left(batch, periodic)).items():
             for place in torch.nonzero(broken).flatten().tolist():
                 reasons[place] = reasons[place] or reason
         return reasons
 
-    def _unsound(self, batch: Batch, cutoff: float) -> dict[str, Tensor]:
+    def _unsound(self, batch: Batch, periodic: Tensor, cutoff: float) -> dict[str, Tensor]:
         """What no model can evaluate: such structures were given no neighbours at all."""
         astray = batch.system[~torch.isfinite(batch.positions).all(dim=1)]
         strange = torch.bincount(astray, minlength=batch.n_systems) > 0
         strange |= ~torch.isfinite(batch.cells).all(dim=(1, 2))
         return {
             "a position or cell vector is not finite": strange,
-            "cell too flat": ~strange & ~_solid(batch.cells, cutoff),
+            "cell too flat": ~strange & ~_solid(batch.cells, periodic, cutoff),
         }
 
-    def _left(self, batch: Batch) -> dict[str, Tensor]:
+    def _left(self, batch: Batch, periodic: Tensor) -> dict[str, Tensor]:
         """The gates of the user."""
         if self.gates is None:
             return {}
+        crystal, cluster = periodic.all(dim=1), ~periodic.any(dim=1)
         lengths = torch.linalg.vector_norm(batch.cells, dim=2)
         per_atom = torch.linalg.det(batch.cells).abs() / batch.n_atoms
         low, high = self.gates.volume_per_atom
         return {
             "atoms too close": self._close(batch),
-            "volume per atom below the gate": per_atom < low,
-            "volume per atom above the gate": per_atom > high,
-            "cell thinner than the gate": _height(batch.cells) < self.gates.min_height,
-            "cell vector too long": lengths.amax(dim=1) > self.gates.max_length,
+            "volume per atom below the gate": crystal & (per_atom < low),
+            "volume per atom above the gate": crystal & (per_atom > high),
+            "cell thinner than the gate": crystal & (_height(batch.cells) < self.gates.min_height),
+            "cell vector too long": crystal & (lengths.amax(dim=1) > self.gates.max_length),
+            "atoms too far apart": cluster & (_extents(batch) > self.gates.max_length),
         }
 
     def _close(self, batch: Batch) -> Tensor:

@@ -135,6 +135,11 @@ def bare(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
+def volume_of(atoms: Atoms) -> float:
+    """Of the cell [Å^3]; 0 for what is not periodic in three directions."""
+    return float(atoms.get_volume()) if atoms.pbc.all() else 0.0
+
+
 def content_key(*parts: Any) -> str:
     """A 20-character hash of plain JSON data, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -107,6 +107,7 @@ def test_shipped_clusters_load(path, tmp_path):
         ("  labels: 60", "", "8: budget:", "a mapping of keys to values, got nothing"),
         ("budget:", "patience_labels: 3\nbudget:", "8: patience_labels:", "'stop.patience_labels'"),
         ("budget:", "overlap: 3\nbudget:", "8: overlap:", "true or false, got 3"),
+        ("budget:", "dimension: slab\nbudget:", "8: dimension:", "'bulk' or 'cluster'"),
         ("budget:", "cluster: serial\nbudget:", "8: cluster:", "(did you mean {kind: serial}?)"),
         ("budget:", "potential: {bootstrap: poison}\nbudget:", "8: pot", "(did you mean 'poisson'"),
         (
@@ -125,6 +126,28 @@ def test_a_mistake_is_named_with_its_line(tmp_path, old, new, where, said):
     assert len(lines) == 1
     assert lines[0].startswith(f"campaign.yaml:{where}")
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("version: 1", "pressure_gpa: 1", "a cluster has no volume to press on"),
+        ("composition: {Cu: 2, Au: 2}", "compositions: {formulas: [CuAu]}", "give one composition"),
+        ("kind: emt", "kind: chgnet", "the engine chgnet computes crystals only"),
+        ("initial_labels: 8", "spacegroups: [2, 9]", "clusters draw point groups"),
+        ("initial_labels: 8", "operators: [{kind: strain}]", "makes bulk, not cluster"),
+    ],
+)
+def test_what_makes_no_sense_of_clusters_is_refused(tmp_path, old, new, said):
+    (line,) = complaints(tmp_path, "dimension: cluster\n" + GOOD.replace(old, new))
+    assert said in line
+
+
+def test_operators_of_clusters_make_no_crystals(tmp_path):
+    text = GOOD.replace("initial_labels: 8", "operators: [{kind: twist}, {kind: rattle}]")
+    (line,) = complaints(tmp_path, text)
+    assert "the operator twist makes cluster, not bulk" in line
+    assert load(write(tmp_path, "dimension: cluster\n" + text)).dimension == "cluster"
 
 
 def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path):

@@ -257,6 +257,39 @@ def test_gpaw_stress_needs_the_cutoff(formula, ecut, converged):
     assert GPAW(ecut_ev=ecut).stress_converged(Atoms(formula)) is converged
 
 
+@pytest.mark.parametrize("kind", list(kinds()))
+def test_crystals_are_computed_as_they_are(kind):
+    atoms = crystal_of(kind)
+    assert engine_of(kind).placed(atoms) == atoms
+
+
+def test_gpaw_puts_clusters_into_a_box_that_repeats():
+    atoms = Atoms("Li3", [[0, 0, 0], [3.0, 0, 0], [1.0, 2.8, 0.4]])
+    boxed = GPAW().placed(atoms)
+    assert boxed.pbc.all()
+    assert boxed.get_all_distances() == pytest.approx(atoms.get_all_distances())
+    # 3 Å wide, and 5 Å of vacuum on each side
+    assert boxed.cell.cellpar() == pytest.approx([13, 13, 13, 90, 90, 90])
+    assert boxed.positions.min() >= 5.0
+    assert (boxed.cell.lengths() - boxed.positions.max(axis=0)).min() >= 5.0
+    moved = atoms.copy()
+    moved.positions += 2.0
+    assert GPAW().placed(moved).positions == pytest.approx(boxed.positions)
+    assert not atoms.pbc.any()
+
+
+@pytest.mark.parametrize("kind", ["emt", "ase"])
+def test_a_label_of_a_cluster_has_forces_and_no_stress(kind, tmp_path):
+    atoms = Atoms("Cu4", [[0, 0, 0], [2.4, 0, 0], [0, 2.4, 0], [0.3, 0, 2.4]])
+    engine = engine_of(kind)
+    label = single_point(atoms, engine, tmp_path)
+    assert isinstance(label, Label)
+    assert label.stress is None
+    atoms.calc = engine.calculator(atoms, tmp_path)
+    assert label.energy == pytest.approx(atoms.get_potential_energy())
+    np.testing.assert_allclose(label.forces, atoms.get_forces(), atol=1e-9)
+
+
 def test_gpaw_default_ladder_keeps_the_physics():
     engine = GPAW()
     assert engine.retries

@@ -418,6 +418,26 @@ def test_relaxation_stops_at_the_gates(squeezed, tmp_path):
     assert "left the gates" in failure.reason
 
 
+def test_of_a_cluster_the_positions_alone_are_relaxed(tmp_path):
+    cluster = Atoms("Cu4", [[0, 0, 0], [2.4, 0, 0], [0, 2.4, 0], [0, 0, 2.4]])
+    target = RelaxTarget(fmax=0.01)
+    relaxed = engine_relax(cluster, build({"kind": "emt"}), tmp_path, target)
+    assert isinstance(relaxed, EngineRelaxed)
+    assert relaxed.converged
+    assert relaxed.label.stress is None
+    assert relaxed.label.fmax < target.fmax
+    assert relaxed.atoms.cell.rank == 0
+    # the regular tetrahedron
+    assert np.ptp(relaxed.atoms.get_all_distances()[np.triu_indices(4, 1)]) < 0.02
+
+
+def test_what_repeats_in_some_directions_only_is_not_relaxed(tmp_path):
+    layer = Atoms("Cu", cell=[2.5, 2.5, 10.0], pbc=[True, True, False])
+    failure = engine_relax(layer, build({"kind": "emt"}), tmp_path, RelaxTarget())
+    assert isinstance(failure, Failure)
+    assert "cannot relax the cell" in failure.reason
+
+
 def test_relaxation_needs_a_converged_stress(tmp_path):
     engine = build({"kind": "gpaw", "ecut_ev": 300.0})
     failure = engine_relax(bulk("MgO", "rocksalt", a=4.2), engine, tmp_path, RelaxTarget())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aga.search import seeds
 from aga.search.operators import kinds
-from aga.search.operators.decorate import Decorate, _orbits, _shared_out
+from aga.search.operators.decorate import Decorate, _orbits, _resized, _shared_out
 from aga.search.operators.resymmetrise import Resymmetrise
 from aga.search.operators.subgroup import Subgroup
 from aga.search.operators.wyckoff import Wyckoff
@@ -208,6 +208,16 @@ def test_decorations_of_fcc_are_fcc_and_of_many_orders():
     assert len(orders) >= 6
     # L1_0 itself and L1_1, the layers along the body diagonal
     assert {"P4/mmm (123)", "R-3m (166)"} <= groups
+
+
+@pytest.mark.parametrize(("size", "lattices"), [(2, 2), (3, 3), (4, 7), (5, 5)])
+def test_decorate_reaches_every_superlattice(size, lattices):
+    """Those of fcc as counted by Hart & Forcade 2008, doi:10.1103/PhysRevB.77.224115."""
+    sites, rng, seen = bulk("Cu", "fcc", 3.6), rng_of(0), set()
+    for _ in range(300):
+        cell = _resized(sites, size, rng).cell.niggli_reduce()[0]
+        seen.add(tuple(cell.cellpar().round(2)))
+    assert len(seen) == lattices
 
 
 def test_decorations_stand_distorted_sites():

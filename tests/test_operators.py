@@ -18,17 +18,18 @@ from aga.search.space import Space
 
 KINDS = operators.kinds()
 COMPOSITIONS = ({"Si": 8}, {"O": 4, "Ti": 2}, {"Au": 3, "Cu": 5})
+CASES = [(kind, dimension) for kind, made in KINDS.items() for dimension in made.dimensions]
 
 
 @lru_cache
-def parents_of(index: int) -> tuple[Space, list[Atoms]]:
-    space = Space(COMPOSITIONS[index])
+def parents_of(index: int, dimension: str = "bulk") -> tuple[Space, list[Atoms]]:
+    space = Space(COMPOSITIONS[index], dimension=dimension)
     return space, seeds.many(space, 6, np.random.default_rng(index))
 
 
-def case(kind: str, index: int, seed: int):
+def case(kind: str, index: int, seed: int, dimension: str = "bulk"):
     operator = KINDS[kind]()
-    space, pool = parents_of(index)
+    space, pool = parents_of(index, dimension)
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(pool), operator.parents, replace=False)
     return operator, [pool[place] for place in chosen], space, rng
@@ -37,16 +38,17 @@ def case(kind: str, index: int, seed: int):
 def test_the_kinds_of_the_folder_are_found():
     assert {"cut_and_splice", "permute", "rattle", "strain", "symmetric_random"} <= KINDS.keys()
     assert {"decorate", "slip", "soft_mode", "subgroup", "supercell", "wyckoff"} <= KINDS.keys()
+    assert {"twist", "surface_move"} <= KINDS.keys()
     assert operators.build({"kind": "strain", "strain": 0.2}) == Strain(strain=0.2)
     with pytest.raises(ValueError, match="did you mean 'strain'"):
         operators.build({"kind": "strein"})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "dimension"), CASES)
 @settings(max_examples=12, deadline=None)
 @given(index=st.integers(0, 2), seed=st.integers(0, 2**32 - 1))
-def test_children_are_feasible_and_parents_untouched(kind, index, seed):
-    operator, parents, space, rng = case(kind, index, seed)
+def test_children_are_feasible_and_parents_untouched(kind, dimension, index, seed):
+    operator, parents, space, rng = case(kind, index, seed, dimension)
     before = [(one.positions.copy(), one.cell.array.copy(), one.numbers.copy()) for one in parents]
     child = operator.propose(parents, space, rng)
     for one, (positions, cell, numbers) in zip(parents, before, strict=True):
@@ -56,18 +58,22 @@ def test_children_are_feasible_and_parents_untouched(kind, index, seed):
     if child is None:
         return
     assert Counter(child.symbols) == Counter(space.composition)
-    assert np.linalg.det(child.cell.array) > 0
+    if dimension == "bulk":
+        assert np.linalg.det(child.cell.array) > 0
+    else:
+        assert not child.pbc.any()
+        assert child.positions.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
     assert not space.proposable(child)
     assert child.calc is None
     assert all(child is not parent for parent in parents)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_most_proposals_succeed_and_the_rng_alone_decides(kind):
+@pytest.mark.parametrize(("kind", "dimension"), CASES)
+def test_most_proposals_succeed_and_the_rng_alone_decides(kind, dimension):
     children = []
     for seed in range(12):
-        operator, parents, space, rng = case(kind, 1, seed)
-        again = case(kind, 1, seed)
+        operator, parents, space, rng = case(kind, 1, seed, dimension)
+        again = case(kind, 1, seed, dimension)
         child = operator.propose(parents, space, rng)
         other = again[0].propose(again[1], space, again[3])
         assert (child is None) == (other is None)
@@ -94,6 +100,15 @@ def test_models_are_frozen_and_strict(kind):
         KINDS[kind]().tries = 3
     with pytest.raises(ValueError, match="Extra inputs"):
         KINDS[kind](nonsense=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operator_applies_to_what_it_makes_alone(kind):
+    operator, binary = KINDS[kind](), {"Au": 4, "Cu": 4}
+    found = {
+        dim for dim in ("bulk", "cluster") if operator.applicable(Space(binary, dimension=dim))
+    }
+    assert found == set(operator.dimensions)
 
 
 def test_permute_needs_unlike_atoms():

@@ -290,3 +290,68 @@ def test_crystals_of_other_ratios_are_never_the_same():
     other.symbols = ["Au", "Au", "Cu", "Cu"]
     assert not same(three, other)
     assert not same_form(three, other)
+
+
+def scattered(seed: int, n: int) -> np.ndarray:
+    """Unit vectors, some of them near to each other, and one without a length (n, 60)."""
+    rng = np.random.default_rng(seed)
+    plain = rng.normal(size=(n, 12)) @ rng.normal(size=(12, 60)) + 0.2 * rng.normal(size=(n, 60))
+    copies = rng.integers(n, size=n // 3)
+    plain[: n // 3] = plain[copies] + 0.3 * rng.normal(size=(n // 3, 60))
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    plain[n // 2] = 0.0
+    return plain
+
+
+@given(seed=seeds, n=st.sampled_from([1, 3, 24, 25, 60, 150]), threshold=st.floats(0, 2))
+def test_known_set_gives_what_comparing_with_all_would(seed, n, threshold):
+    vectors = scattered(seed, n)
+    found = KnownSet(vectors)
+    for asked in [*vectors[:3], *scattered(seed + 1, 3)]:
+        apart = np.array([distance(one, asked) for one in vectors])
+        near = found.within(asked, threshold)
+        assert sorted(near) == np.flatnonzero(apart < threshold).tolist()
+        assert (np.diff(apart[near]) >= -1e-12).all()
+        assert found.has(asked, threshold) == bool((apart < threshold).any())
+        assert found.distance(asked) == pytest.approx(apart.min(), abs=1e-12)
+
+
+def test_known_set_compares_few_in_full(monkeypatch):
+    """Otherwise every question would read all fingerprints."""
+    full = []
+    compare = KnownSet._distances
+
+    def spy(self, places, vector):
+        full.append(len(places))
+        return compare(self, places, vector)
+
+    monkeypatch.setattr(KnownSet, "_distances", spy)
+    vectors = scattered(0, 2000)
+    found = KnownSet(vectors)
+    for asked in vectors[:40]:
+        found.within(asked)
+    assert sum(full) < 40 * 0.02 * len(vectors)
+    full.clear()
+    for asked in scattered(1, 40):
+        found.distance(asked)
+    assert sum(full) < 40 * 0.2 * len(vectors)
+
+
+def test_known_set_refuses_other_elements():
+    found = KnownSet([fingerprint(rutile())])
+    with pytest.raises(ValueError, match="expected a fingerprint"):
+        found.add(fingerprint(bulk("Si")))
+    assert len(found) == 1
+    assert KnownSet().distance(fingerprint(bulk("Si"))) == 2.0
+
+
+def test_no_fingerprint_before_its_formula_is_asked_for():
+    class Untouched:
+        formula = "AuCu"
+
+        @property
+        def fingerprint(self):
+            raise AssertionError("nobody has asked for AuCu")
+
+    found = KnownCrystals([Untouched(), known("Au", bulk("Au"))])
+    assert found.within(known("Au", bulk("Au"))) == [1]

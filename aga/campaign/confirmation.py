@@ -7,7 +7,8 @@ with the last label exactly, label the end, and again. Where that stalls, the en
 from ase.units import GPa
 
 from aga.campaign.groups import Group
-from aga.campaign.state import Decision, Record, State, label_references
+from aga.campaign.record import Record
+from aga.campaign.state import Decision, State, label_references
 from aga.search.candidate import Candidate
 
 #: single points that a relaxation by the engine itself may take
@@ -57,7 +58,7 @@ def _verdict(state: State) -> str:
 
 def chain(state: State, group: Group) -> list[Record]:
     """The confirmation's own tasks for one structure, in their order."""
-    return [record for record in state.records if record.inputs.get("chain") == group.id]
+    return [*state.chains.get(group.id, ())]
 
 
 def _price(step: Decision) -> int:
@@ -83,8 +84,7 @@ def _next(state: State, group: Group, left: int) -> Decision | None:
 
 
 def _labelled_already(state: State, candidate: Candidate) -> bool:
-    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
-    return candidate.id in asked
+    return candidate.id in state.asked_ids
 
 
 def _stalled(state: State, steps: list[Record]) -> bool:

@@ -113,8 +113,7 @@ def _seed_tries(state: State) -> int:
 
 def _unasked(state: State) -> list[Candidate]:
     """Structures to begin with that nobody has asked the engine for."""
-    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
-    return [seed for seed in state.seeds if seed.id not in asked]
+    return [seed for seed in state.seeds if seed.id not in state.asked_ids]
 
 
 def _first_labels(state: State) -> list[Decision]:
@@ -180,20 +179,16 @@ def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
 
 def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:
     """Up to ``n`` candidates of a generation that are worth a label and wait for none."""
-    asked = {record.inputs["candidate"]["id"] for record in state.of_kind("label")}
-    pending = [
-        Candidate.from_dict(record.inputs["candidate"]) for record in state.outstanding("label")
-    ]
-    failed = [Candidate.from_dict(record.inputs["candidate"]) for record in state.failures]
-    offered = [candidate for candidate in generation.candidates if candidate.id not in asked]
+    pending = [state.asked_for(record) for record in state.outstanding("label")]
+    failed = [state.asked_for(record) for record in state.failures]
+    offered = [one for one in generation.candidates if one.id not in state.asked_ids]
     rule = state.config.search.acquisition
     # what the engine could not compute it will not compute from a copy either
     return rule.choose(offered, state.known, [*pending, *failed], n)
 
 
 def _picked(state: State, generation: Generation) -> int:
-    own = {candidate.id for candidate in generation.candidates}
-    return sum(record.inputs["candidate"]["id"] in own for record in state.of_kind("label"))
+    return sum(identity in state.asked_ids for identity in generation.ids)
 
 
 def current(state: State) -> Generation | None:
@@ -278,7 +273,8 @@ def _operators(state: State) -> list[str]:
     chosen = state.config.search.operators
     if chosen is None:
         chosen = operators.defaults()
-    spaces = [plain_space(named(counts)) for counts in state.config.cells]
+    dimension = state.config.dimension
+    spaces = [plain_space(named(counts), dimension) for counts in state.config.cells]
     return [one.kind for one in chosen if any(map(one.applicable, spaces))]
 
 
@@ -300,7 +296,7 @@ def volume_guess(state: State) -> float:
     """Volume to search at [Å^3/atom]: the user's, else that of the best labels; 0: by elements."""
     if state.config.search.volume_per_atom is not None:
         return state.config.search.volume_per_atom
-    if not state.labelled:
+    if not state.labelled or state.config.dimension == "cluster":
         return 0.0
     lowest = min(one.enthalpy for one in state.known)
     near = [one for one in state.known if one.enthalpy <= lowest + VOLUME_WINDOW]

@@ -24,14 +24,19 @@ def given(config: CampaignConfig, inputs: Inputs) -> list[Atoms] | Failure:
     found: dict[str, Atoms] = {}
     for name in config.search.structures:
         for one in _read(Path(name)):
-            atoms = tidied(one)
-            problem = "not periodic in three axes"
-            if one.pbc.all():
-                problem = _problem(config, inputs, atoms)
+            problem = _other_dimension(config, one)
+            atoms = one if problem else tidied(one)
+            problem = problem or _problem(config, inputs, atoms)
             if problem:
                 return Failure("permanent", f"{name}: cannot be searched from: {problem}")
             found.setdefault(label_key(atoms, config.engine), atoms)
     return list(found.values())
+
+
+def _other_dimension(config: CampaignConfig, atoms: Atoms) -> str:
+    if config.dimension == "cluster":
+        return "periodic, which a cluster is not" if atoms.pbc.any() else ""
+    return "" if atoms.pbc.all() else "not periodic in three axes"
 
 
 def _read(path: Path) -> list[Atoms]:
@@ -54,7 +59,7 @@ def _problem(config: CampaignConfig, inputs: Inputs, atoms: Atoms) -> str:
 
 
 def crystals(config: CampaignConfig, inputs: Inputs, n: int, rng: Generator) -> list[Atoms]:
-    """Random crystals of the composition, or of all that are searched in turn."""
+    """Random structures of the composition, or of all that are searched in turn."""
     if config.compositions is None:
         return seeds.many(space_of(config, inputs["volume_per_atom"]), n, rng)
     scale = inputs["volume_scale"]

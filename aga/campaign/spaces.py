@@ -8,7 +8,7 @@ from aga.config import CampaignConfig
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import Counts, named, parsed, reduced
 from aga.search.hull import Hull, Phase
-from aga.search.space import Space, Spaces, covalent_distances
+from aga.search.space import Dimension, Space, Spaces, covalent_distances
 from aga.search.volumes import mixture_volume
 
 
@@ -28,6 +28,7 @@ def space_of(
         pressure=config.pressure,
         spacegroups=config.search.groups(),
         min_distance=covalent_distances(tuple(config.elements), config.search.min_distance_factor),
+        dimension=config.dimension,
     )
 
 
@@ -79,6 +80,6 @@ def missing_ends(config: CampaignConfig, known: Iterable[Known]) -> list[dict[st
 
 
 @lru_cache(maxsize=4096)
-def plain_space(name: str) -> Space:
+def plain_space(name: str, dimension: Dimension) -> Space:
     """The space of a composition by its name, by defaults: to ask what operators apply."""
-    return Space(parsed(name))
+    return Space(parsed(name), dimension=dimension)

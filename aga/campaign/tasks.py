@@ -32,6 +32,7 @@ from potentials.structures import (
     atoms_from_dict,
     atoms_to_dict,
     content_key,
+    volume_of,
 )
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         atoms,
         "polish",
         (target.id,),
-        (float(found.energy[0]) + pressure * atoms.get_volume()) / len(atoms),
+        (float(found.energy[0]) + pressure * volume_of(atoms)) / len(atoms),
         float(found.energy_std[0]),
     )
     publish_json(_proposal(folder, task.key), {"candidate": candidate.to_dict()})
@@ -313,7 +314,7 @@ def _to_minimum(ensemble: "Ensemble", target: Frame, config: CampaignConfig) -> 
     missing = np.zeros((3, 3))
     if label.stress is not None:
         missing = voigt_6_to_full_3x3_stress(label.stress) - found.stress[0].numpy()
-    volume = target.atoms.get_volume() / len(target.atoms)
+    volume = volume_of(target.atoms) / len(target.atoms)
     space = space_of(config, volume, counts_of(target.atoms))
     corrected = partial(
         relax,

@@ -1,4 +1,4 @@
-"""Neighbour pairs of a periodic structure, every periodic image counted."""
+"""Neighbour pairs of a structure, every periodic image counted."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ def neighbours(atoms: Atoms, cutoff: float) -> Pairs:
     first, second, distances, vectors = NeighborList(cutoff=cutoff, full_list=False).compute(
         points=np.ascontiguousarray(atoms.positions),
         box=np.ascontiguousarray(atoms.cell.array),
-        periodic=True,
+        periodic=bool(atoms.pbc.any()),
         quantities="ijdD",
     )
     return Pairs(first.astype(np.int64), second.astype(np.int64), distances, vectors)

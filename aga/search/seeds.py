@@ -1,4 +1,4 @@
-"""Random symmetric crystals, and pushing atoms apart that are too close."""
+"""Random symmetric crystals and clusters, and pushing atoms apart that are too close."""
 
 import warnings
 from collections import Counter
@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, reference_states
 from numpy.random import Generator
 
+from aga.search.cluster_seeds import packed
 from aga.search.neighbours import neighbours
 from aga.search.space import Space, pair_matrix, tidied
 
@@ -26,13 +27,13 @@ _OPEN = 1.35
 
 
 def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
-    """A random crystal of a random space group, close atoms pushed apart.
+    """A random crystal of a random space group, or cluster, close atoms pushed apart.
 
     The space group is drawn evenly from ``space.spacegroups`` (again where the composition does
     not fit its Wyckoff positions), the volume from 0.85 to 1.25 times the guess.
 
     Raises:
-        ValueError: no try gave a feasible crystal; the message counts why.
+        ValueError: no try gave a feasible structure; the message counts why.
     """
     reasons: Counter[str] = Counter()
     for _ in range(tries):
@@ -41,6 +42,11 @@ def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
             return crystal
         reasons[reason] += 1
     common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+    if space.dimension == "cluster":
+        raise ValueError(
+            f"random_crystal: expected a cluster of {dict(space.composition)}, got none in {tries} "
+            f"tries ({common}); allow shorter distances or another volume_per_atom"
+        )
     raise ValueError(
         f"random_crystal: expected a crystal of {dict(space.composition)} near "
         f"{space.volume_per_atom:.1f} Å^3/atom, got none in {tries} tries ({common}); allow more "
@@ -49,7 +55,7 @@ def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
 
 
 def many(space: Space, n: int, rng: Generator) -> list[Atoms]:
-    """``n`` random crystals."""
+    """``n`` random crystals or clusters."""
     return [random_crystal(space, rng) for _ in range(n)]
 
 
@@ -82,12 +88,22 @@ def prototypes(space: Space) -> list[Atoms]:
 
 
 def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
-    """One try: a feasible crystal and "", or None and the reason."""
+    """One try: a feasible crystal or cluster and "", or None and the reason."""
+    if space.dimension == "cluster":
+        crystal = packed(space, rng)
+        if crystal is None:
+            return None, "no places in its point group"
+        return _apart(crystal, space)
     number = int(rng.choice(space.spacegroups))
     volume = space.n_atoms * space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
     crystal = _symmetric(space, number, volume, rng)
     if crystal is None:
         return None, "no placement in its space group"
+    return _apart(crystal, space)
+
+
+def _apart(crystal: Atoms, space: Space) -> tuple[Atoms | None, str]:
+    """A raw structure with its atoms pushed apart, or None and why that is not enough."""
     crystal = separate(tidied(crystal), space, scale=SEED_SCALE)
     reason = space.proposable(crystal)
     return (None, reason) if reason else (crystal, "")

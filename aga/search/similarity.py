@@ -11,7 +11,7 @@ in cells of 16-32 atoms a tenth of that. Four orderings of CuAu on fcc lie at le
 diamond and lonsdaleite 0.065, fcc and hcp 0.082, dhcp and either of them 0.021.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -19,11 +19,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from aga.search import cluster_similarity
 from aga.search.compositions import counts_of, reduced
 from aga.search.neighbours import neighbours
 from aga.search.symmetry import primitive
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 CUTOFF = 10.0
 SMEARING = 0.20
@@ -36,18 +38,29 @@ _COARSE = 0.1
 FORM_VOLUME = 0.2
 _VOLUME_TOLERANCE = 0.03
 _FARTHEST = 2.0
+#: coordinates of a sketch: of 100,000 shaken crystals one in 100,000 has to be compared in full
+_DIRECTIONS = 24
+#: fingerprints that its coordinates are chosen by
+_SAMPLE = 512
+#: compared in full before any other in search of the nearest
+_FIRST = 32
+#: single precision sums unit vectors to better than this
+_ROUNDING = 1e-5
 
 
 def fingerprint(atoms: Atoms) -> FloatArray:
     """A unit vector that is the same for every cell choice, supercell, rotation and atom order.
 
     Args:
-        atoms: a periodic structure.
+        atoms: a crystal or a cluster.
 
     Returns:
         One smeared radial distribution per pair of elements, pairs by rising atomic number
-        (pairs * bins,). Comparable between structures of the same elements.
+        (pairs * bins,). Comparable between structures of the same elements. Of a cluster see
+        `cluster_similarity`.
     """
+    if not atoms.pbc.any():
+        return cluster_similarity.fingerprint(atoms)
     elements, species = np.unique(atoms.numbers, return_inverse=True)
     pairs = neighbours(atoms, CUTOFF)
     one, two = species[pairs.first], species[pairs.second]
@@ -88,42 +101,95 @@ def distance(one: FloatArray, two: FloatArray) -> float:
 
 
 class KnownSet:
-    """Fingerprints of what is known already, asked for neighbours all at once."""
+    """Fingerprints of what is known already, asked for neighbours all at once.
+
+    Exact, and fast among many: of every fingerprint the `_DIRECTIONS` coordinates that tell most
+    are kept in a table of their own, and the length of the rest. By Cauchy and Schwarz two rests
+    have at most the product of their lengths in common, so that one product with the table says
+    how far each one is at least, and only those that may be near are compared in full.
+    """
 
     def __init__(self, fingerprints: Sequence[FloatArray] = ()) -> None:
-        self._count = 0
-        self._rows = np.zeros((0, 0))
+        self._vectors: list[FloatArray] = []
+        self._basis = np.zeros((0, 0))
+        self._sketches = np.zeros((0, 1), dtype=np.float32)
         for vector in fingerprints:
             self.add(vector)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._vectors)
 
     def add(self, vector: FloatArray) -> None:
         """Know one more."""
-        if self._count == len(self._rows):
-            # twice the room each time, so that the cost of copying stays that of adding
-            rows = np.zeros((2 * self._count + 8, len(vector)))
-            rows[: self._count] = self._rows if self._count else 0.0
-            self._rows = rows
-        self._rows[self._count] = vector
-        self._count += 1
-
-    def distances(self, vector: FloatArray) -> FloatArray:
-        """Cosine distances to all that are known, in their order (n,)."""
-        if not self._count:
-            return np.zeros(0)
-        return np.maximum(0.0, 1.0 - self._rows[: self._count] @ vector)
+        if not self._vectors:
+            self._basis = np.zeros((len(vector), 0))
+        if vector.shape != (len(self._basis),):
+            raise ValueError(
+                f"KnownSet: expected a fingerprint ({len(self._basis)},), got {vector.shape}"
+            )
+        place = len(self._vectors)
+        self._vectors.append(vector)
+        if place == len(self._sketches):
+            # twice the room each time, so that the cost of drawing anew stays that of adding
+            self._draw(2 * place + 8)
+        self._sketches[place] = self._sketched(vector[None])[0]
 
     def within(self, vector: FloatArray, threshold: float = DUPLICATE) -> list[int]:
         """Places of those nearer than ``threshold``, nearest first."""
-        distances = self.distances(vector)
-        order = np.argsort(distances, kind="stable")
-        return [int(index) for index in order if distances[index] < threshold]
+        near, distances = self._near(vector, threshold)
+        return [int(place) for place in near[np.argsort(distances, kind="stable")]]
 
     def has(self, vector: FloatArray, threshold: float = DUPLICATE) -> bool:
         """Whether one nearer than ``threshold`` is known."""
-        return bool((self.distances(vector) < threshold).any())
+        return len(self._near(vector, threshold)[0]) > 0
+
+    def distance(self, vector: FloatArray) -> float:
+        """To the nearest; 2, the largest there is, where nothing is known."""
+        if not self._vectors:
+            return _FARTHEST
+        least = self._least(vector)
+        likely = np.argpartition(least, min(_FIRST, len(least) - 1))[:_FIRST]
+        nearest = float(self._distances(likely, vector).min())
+        return min(nearest, float(self._near(vector, nearest)[1].min(initial=nearest)))
+
+    def _near(self, vector: FloatArray, threshold: float) -> tuple[IntArray, FloatArray]:
+        """Places of those nearer than a threshold, in their order, and how far they are."""
+        if not self._vectors:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        places = np.flatnonzero(self._least(vector) < threshold)
+        distances = self._distances(places, vector)
+        near = distances < threshold
+        return places[near], distances[near]
+
+    def _least(self, vector: FloatArray) -> NDArray[np.float32]:
+        """What the cosine distance to each is at least (n,)."""
+        common = self._sketches[: len(self)] @ self._sketched(vector[None])[0]
+        return np.asarray(1.0 - _ROUNDING - common)
+
+    def _distances(self, places: IntArray, vector: FloatArray) -> FloatArray:
+        """Cosine distances to those at some places (n,)."""
+        if not len(places):
+            return np.zeros(0)
+        return np.asarray(
+            [max(0.0, 1.0 - float(self._vectors[place] @ vector)) for place in places]
+        )
+
+    def _draw(self, room: int) -> None:
+        """Choose the coordinates anew, and make room for more."""
+        count = len(self) - 1
+        sample = [self._vectors[i] for i in np.linspace(0, count, min(count, _SAMPLE), dtype=int)]
+        if len(sample) > _DIRECTIONS:
+            self._basis = np.linalg.svd(sample, full_matrices=False)[2][:_DIRECTIONS].T
+        self._sketches = np.zeros((room, self._basis.shape[1] + 1), dtype=np.float32)
+        for start in range(0, count, _SAMPLE):
+            part = np.array(self._vectors[start : start + _SAMPLE])
+            self._sketches[start : start + len(part)] = self._sketched(part)
+
+    def _sketched(self, vectors: FloatArray) -> NDArray[np.float32]:
+        """Coordinates of vectors (n, d) and lengths of their rests (n, k + 1)."""
+        inside = vectors @ self._basis
+        rest = (vectors**2).sum(axis=1) - (inside**2).sum(axis=1)
+        return np.column_stack([inside, np.sqrt(np.maximum(rest, 0.0))]).astype(np.float32)
 
 
 class Comparable(Protocol):
@@ -139,11 +205,15 @@ class Comparable(Protocol):
 
 
 class KnownCrystals:
-    """`KnownSet` of crystals of any composition: only those of one formula are compared."""
+    """`KnownSet` of crystals of any composition: only those of one formula are compared.
 
-    def __init__(self, crystals: Sequence[Comparable] = ()) -> None:
+    A fingerprint takes a third of a millisecond: none is asked for before its formula is.
+    """
+
+    def __init__(self, crystals: Iterable[Comparable] = ()) -> None:
         self._sets: dict[str, KnownSet] = {}
         self._places: dict[str, list[int]] = {}
+        self._waiting: dict[str, list[Comparable]] = {}
         self._count = 0
         for one in crystals:
             self.add(one)
@@ -153,26 +223,29 @@ class KnownCrystals:
 
     def add(self, one: Comparable) -> None:
         """Know one more."""
-        self._sets.setdefault(one.formula, KnownSet()).add(one.fingerprint)
+        self._waiting.setdefault(one.formula, []).append(one)
         self._places.setdefault(one.formula, []).append(self._count)
         self._count += 1
 
     def within(self, one: Comparable, threshold: float = DUPLICATE) -> list[int]:
         """Places of those nearer than ``threshold``, in the order of knowing; nearest first."""
-        if one.formula not in self._sets:
-            return []
-        own = self._places[one.formula]
-        return [own[place] for place in self._sets[one.formula].within(one.fingerprint, threshold)]
+        places = self._set(one).within(one.fingerprint, threshold)
+        return [self._places[one.formula][place] for place in places]
 
     def has(self, one: Comparable, threshold: float = DUPLICATE) -> bool:
         """Whether one nearer than ``threshold`` is known."""
-        return one.formula in self._sets and self._sets[one.formula].has(one.fingerprint, threshold)
+        return self._set(one).has(one.fingerprint, threshold)
 
     def distance(self, one: Comparable) -> float:
         """To the nearest that is known; 2, the largest there is, where none has the formula."""
-        if one.formula not in self._sets:
-            return _FARTHEST
-        return float(self._sets[one.formula].distances(one.fingerprint).min())
+        return self._set(one).distance(one.fingerprint)
+
+    def _set(self, one: Comparable) -> KnownSet:
+        """All of its formula."""
+        found = self._sets.setdefault(one.formula, KnownSet())
+        for new in self._waiting.pop(one.formula, ()):
+            found.add(new.fingerprint)
+        return found
 
 
 def same(one: Atoms, two: Atoms) -> bool:
@@ -182,6 +255,8 @@ def same(one: Atoms, two: Atoms) -> bool:
     pymatgen's StructureMatcher (ltol 0.2, stol 0.2, 5 degrees) judges the primitive cells. A
     distorted supercell may hide its primitive cell, so that is looked for at growing tolerance.
     """
+    if not one.pbc.any():
+        return cluster_similarity.same(one, two)
     volumes = [atoms.get_volume() / len(atoms) for atoms in (one, two)]
     if abs(volumes[0] - volumes[1]) > _VOLUME_TOLERANCE * max(volumes):
         return False
@@ -204,12 +279,28 @@ def same_form(one: Atoms, two: Atoms) -> bool:
     A crystal labelled before it was relaxed is the same form as its minimum: diamond at 8 GPa is
     diamond.
     """
-    volumes = [atoms.get_volume() / len(atoms) for atoms in (one, two)]
+    volumes = room(one), room(two)
     if abs(volumes[0] - volumes[1]) > FORM_VOLUME * max(volumes):
         return False
-    scaled = two.copy()
-    scaled.set_cell(two.cell.array * (volumes[0] / volumes[1]) ** (1 / 3), scale_atoms=True)
-    return same(one, scaled)
+    return same(one, at_room(two, volumes[0]))
+
+
+def room(atoms: Atoms) -> float:
+    """Volume [Å^3/atom]; of a cluster see `cluster_similarity.room`."""
+    if not atoms.pbc.any():
+        return cluster_similarity.room(atoms)
+    return float(atoms.get_volume() / len(atoms))
+
+
+def at_room(atoms: Atoms, volume: float) -> Atoms:
+    """The same structure, evenly stretched to another volume [Å^3/atom]."""
+    ratio = float(np.cbrt(volume / room(atoms)))
+    scaled = atoms.copy()
+    if atoms.pbc.any():
+        scaled.set_cell(atoms.cell.array * ratio, scale_atoms=True)
+    else:
+        scaled.positions *= ratio
+    return scaled
 
 
 def near(one: Atoms, first: FloatArray, two: Atoms, second: FloatArray) -> bool:

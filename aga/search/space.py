@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
+from math import pi
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -13,32 +15,42 @@ from aga.search.compositions import Counts, counts_of, named
 from aga.search.hull import Hull
 from aga.search.neighbours import neighbours
 from aga.search.volumes import mixture_volume
-from potentials.gates import Gates
+from potentials.gates import Gates, connected
 
 PairDistances = Mapping[tuple[str, str], float]
+#: crystals, or clusters: not periodic, without a cell, around the origin
+Dimension = Literal["bulk", "cluster"]
 
 GATE_FACTOR = 0.6
 PROPOSAL_FACTOR = 0.75
+#: parts of a cluster farther apart than this beyond the sum of covalent radii are not bound [Å]
+GAP = 2.0
+#: largest extent of a cluster over the diameter of a ball of its atoms: chains of ten still fit
+STRETCH = 3.0
 
 
-def covalent_distances(symbols: tuple[str, ...], factor: float) -> dict[tuple[str, str], float]:
-    """``factor`` times the sum of covalent radii [Å] by sorted pair of symbols.
+def covalent_distances(
+    symbols: tuple[str, ...], factor: float, gap: float = 0.0
+) -> dict[tuple[str, str], float]:
+    """``factor`` times the sum of covalent radii and a gap [Å] by sorted pair of symbols.
 
     Radii: Cordero et al. 2008, https://doi.org/10.1039/b801115j (as in ASE).
     """
     radii = {symbol: float(covalent_radii[atomic_numbers[symbol]]) for symbol in symbols}
     return {
-        (one, two): factor * (radii[one] + radii[two])
+        (one, two): factor * (radii[one] + radii[two]) + gap
         for one, two in combinations_with_replacement(sorted(symbols), 2)
     }
 
 
 @dataclass(frozen=True)
 class Space:
-    """The structures one search considers: bulk crystals of one composition.
+    """The structures one search considers: bulk crystals or clusters of one composition.
+
+    A cluster must hang together, and has neither volume nor space group nor pressure.
 
     Attributes:
-        composition: atoms in the simulation cell by symbol.
+        composition: atoms in the simulation cell, or of the cluster, by symbol.
         volume_per_atom: guess [Å^3/atom]; 0 takes `volumes.mixture_volume`.
         pressure: external pressure [eV/Å^3].
         spacegroups: numbers that random crystals are drawn from.
@@ -49,6 +61,7 @@ class Space:
         volume_range: allowed volume in units of the guess.
         min_height: smallest distance between opposite cell faces [Å].
         max_length: longest cell vector [Å].
+        dimension: crystals or clusters.
 
     Raises:
         ValueError: an unknown element, no atoms, or a range that holds nothing.
@@ -63,6 +76,7 @@ class Space:
     volume_range: tuple[float, float] = (0.5, 2.0)
     min_height: float = 1.2
     max_length: float = 40.0
+    dimension: Dimension = "bulk"
 
     def __post_init__(self) -> None:
         """Check, and fill in what was left out."""
@@ -97,6 +111,8 @@ class Space:
                 f"Space: expected 0 < low < high in volume_range and a positive volume_per_atom, "
                 f"got {self.volume_range} and {self.volume_per_atom}"
             )
+        if self.dimension == "cluster" and self.pressure != 0:
+            raise ValueError("Space.pressure: expected none on a cluster, which has no volume")
 
     @property
     def name(self) -> str:
@@ -110,7 +126,7 @@ class Space:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms in the simulation cell."""
+        """Atoms in the simulation cell, or of the cluster."""
         return sum(self.composition.values())
 
     @property
@@ -119,8 +135,25 @@ class Space:
         low, high = self.volume_range
         return low * self.volume_per_atom, high * self.volume_per_atom
 
+    @property
+    def diameter(self) -> float:
+        """Of a ball that holds the atoms at the guessed volume [Å]."""
+        return float(np.cbrt(6 / pi * self.n_atoms * self.volume_per_atom))
+
+    @property
+    def bonds(self) -> dict[tuple[str, str], float]:
+        """Longest distances that hold a cluster together [Å] by sorted pair of symbols."""
+        return covalent_distances(self.symbols, 1.0, GAP)
+
     def gates(self) -> Gates:
         """What a relaxation may not leave."""
+        if self.dimension == "cluster":
+            return Gates(
+                min_distance=dict(self.min_distance),
+                volume_per_atom=(0.0, np.inf),
+                max_length=STRETCH * self.diameter,
+                bonds=self.bonds,
+            )
         return Gates(
             min_distance=dict(self.min_distance),
             volume_per_atom=self.volume_window,
@@ -137,7 +170,7 @@ class Space:
         """
         return (
             self._composition_problem(atoms)
-            or self._cell_problem(atoms)
+            or (self._cell_problem if self.dimension == "bulk" else self._shape_problem)(atoms)
             or _distance_problem(atoms, self.min_distance if distances is None else distances)
         )
 
@@ -149,8 +182,10 @@ class Space:
         found = counts_of(atoms)
         if found != self.composition:
             return f"composition {found} is not {dict(self.composition)}"
-        if not atoms.pbc.all():
+        if self.dimension == "bulk" and not atoms.pbc.all():
             return "not periodic in three directions"
+        if self.dimension == "cluster" and atoms.pbc.any():
+            return "periodic, which a cluster is not"
         return ""
 
     def _cell_problem(self, atoms: Atoms) -> str:
@@ -167,6 +202,14 @@ class Space:
         if heights(atoms).min() < self.min_height:
             return f"cell faces closer than {self.min_height:g} Å"
         return ""
+
+    def _shape_problem(self, atoms: Atoms) -> str:
+        if not np.isfinite(atoms.positions).all():
+            return "a position is not finite"
+        widest = STRETCH * self.diameter
+        if np.ptp(atoms.positions, axis=0).max() > widest:
+            return f"longer than {widest:.1f} Å"
+        return "" if connected(atoms, self.bonds) else "in pieces"
 
 
 class Spaces:
@@ -219,6 +262,7 @@ class Spaces:
             volume_per_atom=(min(lows), max(highs)),
             min_height=min(gate.min_height for gate in gates),
             max_length=max(gate.max_length for gate in gates),
+            bonds={pair: length for gate in gates for pair, length in gate.bonds.items()},
         )
 
 
@@ -242,9 +286,15 @@ def pair_matrix(atoms: Atoms, distances: PairDistances) -> tuple[np.ndarray, np.
 def tidied(atoms: Atoms) -> Atoms:
     """The same crystal in the most compact right-handed cell, atoms wrapped into it.
 
+    A cluster is put around the origin, without a cell.
+
     Raises:
-        ValueError: the cell has no volume.
+        ValueError: the cell of a crystal has no volume.
     """
+    if not atoms.pbc.any():
+        return Atoms(
+            numbers=atoms.numbers, positions=atoms.positions - atoms.positions.mean(axis=0)
+        )
     if abs(np.linalg.det(atoms.cell.array)) < 1e-6:
         raise ValueError("tidied: expected three independent cell vectors, got a flat cell")
     reduced = np.asarray(atoms.cell.minkowski_reduce()[0])

@@ -1,4 +1,7 @@
-"""Space groups: naming them, restoring them, primitive cells (spglib)."""
+"""Space groups: naming them, restoring them, primitive cells (spglib).
+
+Clusters have point groups instead, which `aga.search.point_groups` names and restores.
+"""
 
 import os
 import warnings
@@ -10,6 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from aga.search import point_groups
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -95,10 +100,14 @@ class Operations:
 def spacegroup(atoms: Atoms, symprec: float = 0.01) -> str:
     """Symbol and number, e.g. "Fd-3m (227)"; "P1 (1)" where no symmetry is found.
 
+    Of a cluster the point group, e.g. "T_d".
+
     Args:
         atoms: the structure.
         symprec: how far atoms may be off [Å].
     """
+    if not atoms.pbc.any():
+        return point_groups.pointgroup(atoms, symprec)
     dataset = _dataset(atoms, symprec)
     return "P1 (1)" if dataset is None else f"{dataset.international} ({dataset.number})"
 
@@ -115,6 +124,8 @@ def symmetrise(atoms: Atoms, symprec: float = 0.1) -> Atoms | None:
     Returns:
         A new structure, or None where no symmetry beyond the identity is found.
     """
+    if not atoms.pbc.any():
+        return point_groups.symmetrise(atoms, symprec)
     found = operations(atoms, symprec)
     return None if found is None else found.restored(atoms)
 

@@ -37,6 +37,9 @@ class Engine(BaseModel, ABC):
     surrogate: ClassVar[bool] = True
     """Whether the method is a model of something better: it must never be called DFT."""
 
+    clusters: ClassVar[bool] = True
+    """Whether it computes what is not periodic and has no cell (see `placed`)."""
+
     helpers: ClassVar[frozenset[str]] = frozenset()
     """Fields that lead to the same answer on another way: not part of the key."""
 
@@ -89,6 +92,14 @@ class Engine(BaseModel, ABC):
         Raises:
             ImportError: the library is not installed.
         """
+
+    def placed(self, atoms: Atoms) -> Atoms:
+        """A structure as the calculator is to see it: a method that needs a cell makes one.
+
+        Args:
+            atoms: positions and order must stay as they are, but for a shift of the whole.
+        """
+        return atoms
 
     @abstractmethod
     def description(self) -> str:

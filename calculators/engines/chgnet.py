@@ -21,6 +21,8 @@ _LAST = 94  # embeddings go to plutonium
 class CHGNet(Engine):
     """Energies, forces, stress and magnetic moments of CHGNet."""
 
+    clusters: ClassVar[bool] = False
+
     kind: Literal["chgnet"] = "chgnet"
     deadline_s: float = 300.0
     memory_gb: float = 16.0  # torch reserves far more address space than it uses

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from ase import Atoms
 from pydantic import Field
 
@@ -23,6 +24,11 @@ from calculators.engines import Engine
 # at 600 eV).
 _HARD = frozenset(("N", "O", "F", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn"))
 _HARD_CUTOFF = 600.0  # [eV]
+
+#: empty space around a cluster on each side [Å]; plane waves repeat in any case
+VACUUM = 5.0
+# the box grows in steps, so that a relaxation mostly stays on one grid [Å]
+_BOX_STEP = 1.0
 
 # functionals with PAW datasets of their own; all others use those of PBE
 _OWN_DATASETS = frozenset({"LDA", "RPBE", "revPBE", "GLLBSC"})
@@ -104,13 +110,23 @@ class GPAW(Engine):
         return gpaw.GPAW(
             mode={"name": "pw", "ecut": self.ecut_ev},
             xc=self.xc,
-            kpts={"density": self.kpts_density, "gamma": True},
+            kpts={"density": self.kpts_density, "gamma": True} if atoms.pbc.any() else (1, 1, 1),
             occupations={"name": "fermi-dirac", "width": self.smearing_ev},
             # as a convergence criterion GPAW would return silently
             maxiter=self.maxiter,
             txt=str(directory / "gpaw.txt"),
             **optional,
         )
+
+    def placed(self, atoms: Atoms) -> Atoms:
+        """A cluster in the middle of a cubic box of vacuum, which repeats."""
+        if atoms.pbc.any():
+            return atoms
+        wide = float(np.ptp(atoms.positions, axis=0).max()) + 2 * VACUUM
+        boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions, pbc=True)
+        boxed.set_cell(np.eye(3) * _BOX_STEP * np.ceil(wide / _BOX_STEP))
+        boxed.center()
+        return boxed
 
     def stress_converged(self, atoms: Atoms) -> bool:
         """False with N, O, F or a 3d metal below 600 eV: Pulay stress would ruin a training."""

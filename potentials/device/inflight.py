@@ -56,7 +56,7 @@ def relax(  # noqa: PLR0913  # the arguments of `potentials.relax.relax`, and wh
     """Minimise H = E + pV of every structure on the mean of the members, on a device.
 
     Args:
-        structures: starting structures, taken as periodic; not changed.
+        structures: starting crystals; not changed.
         ensemble: the model.
         device: where to compute.
         pressure: [eV/Å^3].
@@ -71,10 +71,17 @@ def relax(  # noqa: PLR0913  # the arguments of `potentials.relax.relax`, and wh
 
     Raises:
         UnknownElementError: the ensemble does not know an element.
+        ValueError: a structure does not repeat in three directions.
         torch.OutOfMemoryError: a single structure does not fit into memory.
     """
     if not structures:
         return []
+    for index, atoms in enumerate(structures):
+        if not atoms.pbc.all():
+            raise ValueError(
+                f"structure {index} does not repeat in three directions, and this relaxation is of "
+                "crystals: use potentials.relax.relax"
+            )
     setup, place = setup or Setup(), torch.device(device)
     rules = Rules.of(ensemble, gates, (pressure, fmax, max_steps)).to(place, setup.dtype)
     course = Course(model_of(ensemble, place, setup), rules, setup, place)

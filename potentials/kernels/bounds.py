@@ -79,12 +79,10 @@ class Ended:
 
 
 def at_rest(given: Batch, members: int, offsets: tuple[FloatArray, FloatArray] | None) -> Moving:
-    """Structures at rest and undeformed, periodic in all directions."""
+    """Structures at rest and undeformed."""
     count = len(given.cells)
     positions, cells = given.positions, given.cells
-    now = given._replace(
-        positions=positions.copy(), cells=cells.copy(), periodic=np.ones_like(given.periodic)
-    )
+    now = given._replace(positions=positions.copy(), cells=cells.copy())
     forces, stress = offsets or (np.zeros_like(positions), np.zeros_like(cells))
     return Moving(
         batch=Bundle(now),

@@ -97,7 +97,8 @@ class Compiled:
         """Relax cells and positions, every structure until it stops.
 
         Args:
-            structures: starting structures, taken as periodic in all directions.
+            structures: starting structures; cells of those that do not repeat in three directions
+                stay as they are.
             bounds: when to stop.
             offsets: constant forces (N, 3) and stresses (M, 3, 3) added to the model.
             threads: largest number of threads; as many as torch uses by default.

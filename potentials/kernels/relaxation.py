@@ -1,7 +1,7 @@
 """FIRE on positions and deformation gradient, the whole loop in compiled code.
 
 The same steps as `potentials.relax_torch`, one structure after the other: nothing in one depends on
-another. Everything that moves is float64.
+another. Everything that moves is float64. The cell moves where it repeats in three directions.
 """
 
 from typing import Any, NamedTuple
@@ -37,8 +37,9 @@ REASONS = (
     "cell thinner than the gate",
     "cell vector too long",
     "the model gave a number that is not finite",
+    "atoms too far apart",
 )
-_SOUND, _STRANGE, _FLAT, _CLOSE, _BELOW, _ABOVE, _THIN, _LONG, _WILD = range(9)
+_SOUND, _STRANGE, _FLAT, _CLOSE, _BELOW, _ABOVE, _THIN, _LONG, _WILD, _WIDE = range(10)
 
 
 class Moving(NamedTuple):
@@ -85,7 +86,7 @@ class Rules(NamedTuple):
         max_steps: of each structure.
         gated: whether the bounds below are to be kept (0 or 1).
         volume_low, volume_high: per atom [Å^3].
-        min_height, max_length: of a cell [Å].
+        min_height, max_length: of a cell, and extent of a cluster [Å].
         shortest: squared shortest distances by elements [Å^2] (E, E).
         inverse: scratch (3, 3).
         pull: forces on the deformation [eV] (3, 3).
@@ -168,6 +169,8 @@ def _unsound(structure: Structure, cutoff: Any, rules: Rules) -> Any:
             summed += structure.cell[a, b] * 0.0
     if summed != 0.0:
         return _STRANGE
+    if not _is_crystal(structure):
+        return _SOUND
     invert(structure.cell, rules.inverse)
     return _SOUND if lowest_height(rules.inverse) > cutoff / MOST_IMAGES else _FLAT
 
@@ -179,6 +182,8 @@ def _left(structure: Structure, rules: Rules, result: Result) -> Any:
         for other in range(rules.shortest.shape[0]):
             if result.nearest[e, other] < rules.shortest[e, other]:
                 return _CLOSE
+    if not _is_crystal(structure):
+        return _WIDE if _extent(structure) > rules.max_length else _SOUND
     volume = abs(determinant(structure.cell)) / len(structure.species)
     if volume < rules.volume_low:
         return _BELOW
@@ -191,6 +196,27 @@ def _left(structure: Structure, rules: Rules, result: Result) -> Any:
         square = structure.cell[a, 0] ** 2 + structure.cell[a, 1] ** 2 + structure.cell[a, 2] ** 2
         longest = max(longest, np.sqrt(square))
     return _LONG if longest > rules.max_length else _SOUND
+
+
+@compiled
+def _is_crystal(structure: Structure) -> Any:
+    """Whether it repeats in three directions, so that there is a cell to relax."""
+    return structure.periodic[0] and structure.periodic[1] and structure.periodic[2]
+
+
+@compiled
+def _extent(structure: Structure) -> Any:
+    """Of a cluster, the largest along x, y or z [Å]; 0 where an axis is periodic."""
+    widest = 0.0
+    if structure.periodic[0] or structure.periodic[1] or structure.periodic[2]:
+        return widest
+    for a in range(3):
+        low, high = np.inf, -np.inf
+        for i in range(len(structure.species)):
+            low = min(low, structure.positions[i, a])
+            high = max(high, structure.positions[i, a])
+        widest = max(widest, high - low)
+    return widest
 
 
 @compiled
@@ -213,11 +239,22 @@ def _gradients(moving: Moving, m: Any, structure: Structure, rules: Rules, resul
             result.forces[i, a] = x * turn[0, a] + y * turn[1, a] + z * turn[2, a]
     worst = np.sqrt(worst)
     moving.fmax[m] = worst
-    volume = abs(determinant(structure.cell))
-    invert(turn, rules.inverse)
     for a in range(3):
         for b in range(3):
             rules.pull[a, b] = 0.0
+    if _is_crystal(structure):
+        excess, beyond = _pull(moving, m, structure, rules, result)
+        worst, summed = max(worst, excess), summed + beyond
+    return worst, np.isfinite(summed)
+
+
+@compiled
+def _pull(moving: Moving, m: Any, structure: Structure, rules: Rules, result: Result) -> Any:
+    """Forces on the deformation, in place; the largest strain derivative per atom; their sum."""
+    count, turn = len(structure.species), moving.deformation[m]
+    worst, summed = 0.0, 0.0
+    volume = abs(determinant(structure.cell))
+    invert(turn, rules.inverse)
     for a in range(3):
         for c in range(3):
             # Voigt order of the virial
@@ -229,7 +266,7 @@ def _gradients(moving: Moving, m: Any, structure: Structure, rules: Rules, resul
             summed += excess
             for b in range(3):
                 rules.pull[a, b] -= excess * rules.inverse[b, c] / count
-    return worst, np.isfinite(summed)
+    return worst, summed
 
 
 @compiled

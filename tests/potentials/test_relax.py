@@ -277,3 +277,27 @@ def test_a_label_at_its_minimum_is_a_minimum_of_the_offset_model(bonded):
     assert ends[1].steps == 5
     plain = relax([atoms], bonded, fmax=0.01, max_steps=5)[0]
     assert identical(ends[1], plain)
+
+
+def test_a_cluster_reaches_the_minimum_of_ase(bonded):
+    start = Atoms("Cu3Au", [[0, 0, 0], [2.6, 0, 0], [0, 2.7, 0], [0.2, 0.1, 2.6]])
+    atoms = start.copy()
+    atoms.calc = EnsembleCalculator(bonded)
+    FIRE(atoms, logfile=None).run(1e-3, 500)
+    for given in (start, Atoms(start, cell=[30, 30, 30])):
+        (end,) = relax([given], bonded, pressure=0.1, fmax=1e-3, max_steps=500)
+        assert end.stopped == "converged"
+        assert abs(end.enthalpy - atoms.get_potential_energy() / 4) < SAME_MINIMUM
+        assert not end.atoms.pbc.any()
+        assert (end.atoms.cell.array == given.cell.array).all()
+
+
+def test_a_cluster_in_pieces_is_rejected(bonded):
+    far = 2 * bonded.cutoff
+    pieces = Atoms("Cu4", [[0, 0, 0], [0, 0, 2.5], [far, 0, 0], [far, 0, 2.5]])
+    whole = {"fmax": 0.05, "max_steps": 50}
+    (end,) = relax([pieces], bonded, gates=gates(bonds={("Cu", "Cu"): 4.0}), **whole)
+    assert (end.stopped, end.reason) == ("gate", "fell apart")
+    for bounds in (gates(), gates(bonds={("Cu", "Cu"): far + 1.0}), None):
+        (end,) = relax([pieces], bonded, gates=bounds, **whole)
+        assert end.stopped != "gate"

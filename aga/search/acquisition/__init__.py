@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aga.search.archive import Archive
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.hull import ON_HULL
 from aga.search.similarity import KnownCrystals, distance, near, same_form
@@ -77,21 +79,25 @@ class Acquisition(BaseModel, ABC):
             pending: candidates being labelled now.
             n: free places.
         """
-        blocks = _Blocks(known, pending, self.twin_ev_per_atom)
-        ordered = self._ordered(candidates, known)
-        seen = KnownCrystals([*known, *pending])
+        archive = Archive.of(known)
+        blocks = _Blocks(archive, pending, self.twin_ev_per_atom)
+        lowest = min((one.height for one in known), default=inf)
+        ordered = self._ordered(candidates, lowest)
+        asked = KnownCrystals(pending)
+        far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
-            if self._explores(len(seen)):
+            if self._explores(len(archive) + len(asked)):
+                far = far or {one.id: archive.distance(one) for one in ordered}
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -seen.distance(one))
+                ordered.sort(key=lambda one: -min(far[one.id], asked.distance(one)))
             candidate = next((one for one in ordered if blocks.free(one)), None)
             if candidate is None:
                 break
             blocks.take(candidate)
-            seen.add(candidate)
+            asked.add(candidate)
             chosen.append(candidate)
-            ordered = self._ordered([one for one in ordered if one is not candidate], known)
+            ordered = self._ordered([one for one in ordered if one is not candidate], lowest)
         return chosen
 
     def _explores(self, asked: int) -> bool:
@@ -103,8 +109,13 @@ class Acquisition(BaseModel, ABC):
         """
         return int((asked + 1) * self.explore) > int(asked * self.explore)
 
-    def _ordered(self, candidates: Sequence[Candidate], known: Sequence[Known]) -> list[Candidate]:
-        """Those that may be chosen, best first; ties by id."""
+    def _ordered(self, candidates: Sequence[Candidate], known: float) -> list[Candidate]:
+        """Those that may be chosen, best first; ties by id.
+
+        Args:
+            candidates: offered.
+            known: height of the lowest label [eV/atom]; infinite without labels.
+        """
         trusted = [
             (candidate.height, candidate.spread, candidate)
             for candidate in candidates
@@ -112,10 +123,7 @@ class Acquisition(BaseModel, ABC):
             and candidate.spread is not None
             and candidate.spread <= self.spread_cap_ev_per_atom
         ]
-        lowest = min(
-            [height for height, _, _ in trusted] + [one.height for one in known],
-            default=0.0,
-        )
+        lowest = min([known, *(height for height, _, _ in trusted)])
         scored = [
             (self.score(height, spread), candidate.id, candidate)
             for height, spread, candidate in trusted
@@ -127,9 +135,8 @@ class Acquisition(BaseModel, ABC):
 class _Blocks:
     """What stands in the way of a candidate."""
 
-    def __init__(self, known: Sequence[Known], pending: Sequence[Candidate], margin: float) -> None:
-        self._known = sorted(known, key=lambda one: (one.height, one.id))
-        self._labelled = KnownCrystals(self._known)
+    def __init__(self, known: Archive, pending: Sequence[Candidate], margin: float) -> None:
+        self._known = known
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
         self._best = _best(self._known)
@@ -155,8 +162,7 @@ class _Blocks:
         self._taken.append(candidate)
 
     def _near_labels(self, candidate: Candidate) -> list[Known]:
-        labels = [self._known[place] for place in self._labelled.within(candidate)]
-        return [one for one in labels if _near(candidate, one)]
+        return [one for one in self._known.within(candidate) if _near(candidate, one)]
 
     def _blocks(self, one: Known, candidate: Candidate) -> bool:
         if _finished(one) or _same_geometry(one, candidate):
@@ -173,22 +179,20 @@ class _Blocks:
         return (
             best is not None
             and not _finished(best)
-            and not any(_same_geometry(one, candidate) for one in self._known)
+            and not self._known.within(candidate, _SAME_GEOMETRY)
             and (_descends(candidate, best) or candidate.height <= best.height + self._margin)
             and self._near_best(candidate)
         )
 
 
-def _best(ranked: Sequence[Known]) -> dict[str, Known]:
-    """The lowest labelled structure by formula: of each composition on the hull, or the only one.
-
-    Args:
-        ranked: lowest first.
-    """
+def _best(known: Sequence[Known]) -> dict[str, Known]:
+    """The lowest label by formula: of each composition on the hull, or the only one."""
+    limit = min((one.height for one in known), default=0.0) + ON_HULL
     found: dict[str, Known] = {}
-    for one in ranked:
-        if one.height <= ranked[0].height + ON_HULL:
-            found.setdefault(one.formula, one)
+    for one in sorted(
+        (one for one in known if one.height <= limit), key=lambda one: (one.height, one.id)
+    ):
+        found.setdefault(one.formula, one)
     return found
 
 

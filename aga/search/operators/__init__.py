@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.seeds import separate
-from aga.search.space import Space, tidied
+from aga.search.space import Dimension, Space, tidied
 from potentials import roles
 from potentials.structures import bare
 
@@ -32,6 +32,8 @@ class Operator(BaseModel, ABC):
     parents: ClassVar[int]
     #: whether parents may have another composition than the child
     any_composition: ClassVar[bool] = False
+    #: what it can make
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk",)
     #: whether a campaign that names no operators uses it
     by_default: ClassVar[bool] = True
 
@@ -40,7 +42,7 @@ class Operator(BaseModel, ABC):
 
     def applicable(self, space: Space) -> bool:
         """Whether the operator can do anything in this space."""
-        return True
+        return space.dimension in self.dimensions
 
     def propose(self, parents: Sequence[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """A feasible new structure of the space's composition, or None after a few tries.
@@ -73,7 +75,7 @@ class Operator(BaseModel, ABC):
 
 def finished(child: Atoms, space: Space) -> Atoms | None:
     """The child in a compact cell, close atoms apart; None where it stays infeasible."""
-    if abs(np.linalg.det(child.cell.array)) < 1e-6:
+    if space.dimension == "bulk" and abs(np.linalg.det(child.cell.array)) < 1e-6:
         return None
     child = tidied(child)
     if not space.proposable(child):
@@ -86,6 +88,14 @@ def rattled(atoms: Atoms, amplitude: float, rng: Generator) -> Atoms:
     """``atoms``, moved in place by normal displacements of ``amplitude`` [Å] per component."""
     atoms.positions += rng.normal(0.0, amplitude, (len(atoms), 3))
     return atoms
+
+
+def spun(atoms: Atoms, rng: Generator) -> FloatArray:
+    """Positions of a cluster around its middle, turned at random and evenly [Å] (N, 3)."""
+    turn, upper = np.linalg.qr(rng.normal(size=(3, 3)))
+    turn = turn * np.sign(np.diag(upper))
+    turn[:, 0] *= np.sign(np.linalg.det(turn))
+    return np.asarray((atoms.positions - atoms.positions.mean(axis=0)) @ turn)
 
 
 def reframed(atoms: Atoms, rng: Generator) -> Atoms:

@@ -1,4 +1,4 @@
-"""One part of each of two crystals."""
+"""One part of each of two crystals or clusters."""
 
 from typing import ClassVar, Literal
 
@@ -10,34 +10,42 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
 
-from aga.search.operators import Operator
-from aga.search.space import Space, tidied
+from aga.search.operators import Operator, spun
+from aga.search.space import Dimension, Space, tidied
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
 class CutAndSplice(Operator):
-    """Join slabs of two parents in a mixed cell.
+    """Join slabs of two parents in a mixed cell, or parts of two clusters on both sides of a plane.
 
     Of a few random origins of the parents those are taken whose slabs together come nearest to the
-    composition: each atom put in or left out to repair it spoils what was inherited.
+    composition: each atom put in or left out to repair it spoils what was inherited. Clusters are
+    cut around their middle after a random rotation each.
 
     Deaven & Ho 1995, https://doi.org/10.1103/PhysRevLett.75.288; with a mixed cell after
     Glass, Oganov & Hansen 2006, https://doi.org/10.1016/j.cpc.2006.07.020.
     """
 
     parents: ClassVar[int] = 2
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk", "cluster")
 
     kind: Literal["cut_and_splice"] = "cut_and_splice"
     least_share: float = Field(
-        0.25, gt=0, le=0.5, description="Smallest share of the cell that one parent gives."
+        0.25, gt=0, le=0.5, description="Smallest share of the child that one parent gives."
     )
     origins: int = Field(10, ge=1, description="Origins of the parents drawn for the best match.")
+
+    def applicable(self, space: Space) -> bool:
+        """A single atom has no two sides."""
+        return super().applicable(space) and (space.dimension == "bulk" or space.n_atoms > 1)
 
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child."""
         share = float(rng.uniform(self.least_share, 1 - self.least_share))
+        if space.dimension == "cluster":
+            return self._of_clusters(parents, share, space, rng)
         first, second = (_turned(parent, rng) for parent in parents)
         cell = _mixed_cell(first, second, share)
         numbers = np.concatenate([first.numbers, second.numbers])
@@ -47,6 +55,34 @@ class CutAndSplice(Operator):
         return Atoms(
             numbers=numbers[chosen], scaled_positions=fractions[chosen], cell=cell, pbc=True
         )
+
+    def _of_clusters(
+        self, parents: list[Atoms], share: float, space: Space, rng: Generator
+    ) -> Atoms:
+        """What lies below a plane of one cluster, and above it of another."""
+        numbers = np.concatenate([parent.numbers for parent in parents])
+        cuts = (_halves(parents, share, rng) for _ in range(self.origins))
+        positions, inside = min(cuts, key=lambda cut: _missing(numbers[cut[1]], space))
+        chosen = _repaired(numbers, inside, np.abs(positions[:, 2]), space)
+        return Atoms(numbers=numbers[chosen], positions=positions[chosen])
+
+
+def _halves(
+    parents: list[Atoms], share: float, rng: Generator
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """All atoms around the point where the cut meets the axis (N, 3), and which are on their side.
+
+    Both parents are turned at random; in each the cut leaves the share of its atoms below.
+    """
+    parts, inside = [], []
+    for parent, below in zip(parents, (True, False), strict=True):
+        positions = spun(parent, rng)
+        heights = np.sort(positions[:, 2])
+        place = min(max(round(share * len(heights)), 1), len(heights) - 1)
+        positions[:, 2] -= heights[place - 1 : place + 1].mean()
+        parts.append(positions)
+        inside.append((positions[:, 2] < 0) == below)
+    return np.concatenate(parts), np.concatenate(inside)
 
 
 def _turned(atoms: Atoms, rng: Generator) -> Atoms:

@@ -45,7 +45,7 @@ class Decorate(Operator):
 
     def applicable(self, space: Space) -> bool:
         """Elements have no unlike atoms."""
-        return len(space.composition) > 1
+        return super().applicable(space) and len(space.composition) > 1
 
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child; None where the sites have no symmetry that allows another order."""
@@ -83,8 +83,9 @@ def _resized(sites: Atoms, size: int, rng: Generator) -> Atoms:
     first = int(rng.choice(_divisors(copies)))
     second = int(rng.choice(_divisors(copies // first)))
     third = copies // first // second
-    lower = rng.integers(0, [second, third, third])
-    form = [[first, 0, 0], [lower[0], second, 0], [lower[1], lower[2], third]]
+    upper = rng.integers(0, [second, third, third])
+    # its rows are the new cell vectors
+    form = [[first, upper[0], upper[1]], [0, second, upper[2]], [0, 0, third]]
     return make_supercell(small, form)
 
 

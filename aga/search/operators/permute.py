@@ -8,13 +8,14 @@ from numpy.random import Generator
 from pydantic import Field
 
 from aga.search.operators import Operator, rattled
-from aga.search.space import Space
+from aga.search.space import Dimension, Space
 
 
 class Permute(Operator):
     """Exchange pairs of unlike atoms and rattle a little."""
 
     parents: ClassVar[int] = 1
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk", "cluster")
 
     kind: Literal["permute"] = "permute"
     max_swaps: int = Field(3, ge=1, description="Most pairs exchanged; 1 to this many are drawn.")
@@ -22,7 +23,7 @@ class Permute(Operator):
 
     def applicable(self, space: Space) -> bool:
         """Elements have no unlike atoms."""
-        return len(space.composition) > 1
+        return super().applicable(space) and len(space.composition) > 1
 
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child."""

@@ -7,13 +7,14 @@ from numpy.random import Generator
 from pydantic import Field
 
 from aga.search.operators import Operator, rattled
-from aga.search.space import Space
+from aga.search.space import Dimension, Space
 
 
 class Rattle(Operator):
     """Move every atom at random."""
 
     parents: ClassVar[int] = 1
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk", "cluster")
 
     kind: Literal["rattle"] = "rattle"
     amplitude_a: float = Field(

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from aga.search.neighbours import neighbours
 from aga.search.operators import Operator
-from aga.search.space import Space
+from aga.search.space import Dimension, Space
 
 FloatArray = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ _DEGENERATE = 1e-4
 
 
 class SoftMode(Operator):
-    """Move atoms along one of the softest modes of the bonds, at fixed cell.
+    """Move atoms along one of the softest modes of the bonds; a cell stays fixed.
 
     After Lyakhov, Oganov & Valle 2010, https://doi.org/10.1016/j.cpc.2010.06.007: every pair of
     atoms is a spring along their line, its constant the bond valence exp((R - d) / 0.37 Å) with R
@@ -34,6 +34,7 @@ class SoftMode(Operator):
     """
 
     parents: ClassVar[int] = 1
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk", "cluster")
 
     kind: Literal["soft_mode"] = "soft_mode"
     mean_rank: float = Field(
@@ -45,9 +46,9 @@ class SoftMode(Operator):
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child."""
         child = parents[0]
-        if len(child) < 2:
-            return None
         stiffness, modes = soft_modes(child)
+        if not len(stiffness):
+            return None
         rank = min(int(rng.exponential(self.mean_rank)), len(stiffness) - 1)
         # of modes of one stiffness any mixture is one as well
         alike = np.abs(stiffness - stiffness[rank]) < _DEGENERATE * stiffness[-1]
@@ -58,19 +59,34 @@ class SoftMode(Operator):
 
 
 def soft_modes(atoms: Atoms) -> tuple[FloatArray, FloatArray]:
-    """Modes at Gamma of a crystal whose bonds are springs, softest first; translations left out.
+    """Modes at Gamma of a structure whose bonds are springs, softest first.
+
+    Translations, and rotations of a cluster, are left out.
 
     Returns:
         Stiffness (M,) in units of that of a bond as long as the sum of covalent radii, and
-        displacements of norm 1 (M, N, 3), with M = 3 N - 3.
+        displacements of norm 1 (M, N, 3), with M = 3 N - 3; of a cluster 3 N - 6, of one
+        on a line 3 N - 5.
     """
     count = len(atoms)
     matrix = _springs(atoms)
-    # translations stiffer than all else come last
-    whole = np.tile(np.eye(3), (count, 1)) / np.sqrt(count)
+    # what moves the whole, made stiffer than all else, comes last
+    whole = _whole(atoms)
     matrix += (1.0 + np.trace(matrix)) * whole @ whole.T
     stiffness, vectors = np.linalg.eigh(matrix)
-    return np.maximum(stiffness[:-3], 0.0), vectors.T[:-3].reshape(-1, count, 3)
+    left = 3 * count - whole.shape[1]
+    return np.maximum(stiffness[:left], 0.0), vectors.T[:left].reshape(-1, count, 3)
+
+
+def _whole(atoms: Atoms) -> FloatArray:
+    """Orthonormal displacements that move the structure as a whole (3 N, W)."""
+    moves = np.tile(np.eye(3), (len(atoms), 1))
+    if not atoms.pbc.any():
+        arms = atoms.positions - atoms.positions.mean(axis=0)
+        turns = np.cross(np.eye(3)[None], arms[:, None]).transpose(0, 2, 1)
+        moves = np.concatenate([moves, turns.reshape(-1, 3)], axis=1)
+    left, sizes, _ = np.linalg.svd(moves, full_matrices=False)
+    return np.asarray(left[:, sizes > 1e-6 * sizes[0]])
 
 
 def _springs(atoms: Atoms) -> FloatArray:

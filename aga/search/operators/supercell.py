@@ -36,7 +36,7 @@ class Supercell(Operator):
 
     def applicable(self, space: Space) -> bool:
         """Some part of the cell must have its composition."""
-        return gcd(*space.composition.values()) > 1
+        return super().applicable(space) and gcd(*space.composition.values()) > 1
 
     def vary(self, parents: list[Atoms], space: Space, rng: Generator) -> Atoms | None:
         """One raw child; None where no part of the parent has its composition."""

@@ -1,4 +1,4 @@
-"""A fresh random crystal."""
+"""A fresh random crystal or cluster."""
 
 from typing import ClassVar, Literal
 
@@ -7,13 +7,17 @@ from numpy.random import Generator
 
 from aga.search import seeds
 from aga.search.operators import Operator
-from aga.search.space import Space
+from aga.search.space import Dimension, Space
 
 
 class SymmetricRandom(Operator):
-    """A random crystal of a random space group (see `seeds`): the null of every comparison."""
+    """A random crystal of a random space group, or cluster of a random point group (see `seeds`).
+
+    The null of every comparison.
+    """
 
     parents: ClassVar[int] = 0
+    dimensions: ClassVar[tuple[Dimension, ...]] = ("bulk", "cluster")
 
     kind: Literal["symmetric_random"] = "symmetric_random"
     tries: int = 20

@@ -117,7 +117,7 @@ def test_starting_structures_are_not_changed(bonded):
 
 def test_unknown_elements_are_refused(bonded):
     with pytest.raises(UnknownElementError, match="Zn"):
-        relax([Atoms("Zn", cell=[3, 3, 3])], bonded, device="cpu")
+        relax([Atoms("Zn", cell=[3, 3, 3], pbc=True)], bonded, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_gate_met_on_the_way_stops_there(bonded):
 def spoilers():
     """Structures that nothing can be done with."""
     two = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]]
-    return {
+    made = {
         "position is NaN": Atoms("Cu2", positions=[two[0], [0, 0, np.nan]], cell=[3, 3, 4]),
         "position is infinite": Atoms("Cu2", positions=[two[0], [0, np.inf, 0]], cell=[3, 3, 4]),
         "atoms coincide": Atoms("Cu2", positions=[two[0], two[0]], cell=[3, 3, 4]),
@@ -176,6 +176,16 @@ def spoilers():
         "cell is nothing": Atoms("Cu2", positions=two, cell=[0, 0, 0]),
         "cell is a sheet": Atoms("Cu2", positions=two, cell=[30, 30, 0.01]),
     }
+    for atoms in made.values():
+        atoms.pbc = True
+    return made
+
+
+def test_clusters_are_refused(bonded):
+    (crystal,) = rattled_crystals(1)
+    cluster = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])
+    with pytest.raises(ValueError, match=r"structure 1 does not repeat .* potentials.relax"):
+        exact([crystal, cluster], bonded)
 
 
 @pytest.mark.parametrize("name", spoilers())

@@ -42,7 +42,7 @@ def both(structures, ensemble, **changes):
 def alike(one, other, tolerance=1e-6):
     assert (one.stopped, one.reason, one.steps) == (other.stopped, other.reason, other.steps)
     assert (one.atoms.numbers == other.atoms.numbers).all()
-    assert one.atoms.pbc.all()
+    assert (one.atoms.pbc == other.atoms.pbc).all()
     for name in ("enthalpy", "spread", "fmax", "volume"):
         assert np.isclose(
             getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance, equal_nan=True
@@ -81,6 +81,48 @@ def test_offsets():
         offsets.append(Offset(rng.normal(0, 0.1, (len(atoms), 3)), stress + stress.T))
     for one, other in zip(*both(structures, soft_ensemble(), offsets=offsets), strict=True):
         alike(one, other)
+
+
+@pytest.mark.parametrize("pressure", [0.0, 0.05])
+@pytest.mark.parametrize("gates", [None, GATES], ids=["open", "gates"])
+def test_clusters_among_crystals(pressure, gates):
+    """With and without a cell that means nothing, and a layer, which keeps its cell."""
+    structures = rattled_crystals(7, seed=5)
+    for atoms in structures[:4]:
+        atoms.pbc = False
+    structures[0].cell[:] = 0.0
+    structures[1].set_cell(3 * structures[1].cell.array)
+    structures[4].pbc = [True, False, True]
+    offsets = []
+    for atoms in structures:
+        rng = np.random.default_rng(len(offsets))
+        offsets.append(Offset(rng.normal(0, 0.1, (len(atoms), 3)), 0.01 * np.eye(3)))
+    before = [atoms.copy() for atoms in structures]
+    ends = both(structures, soft_ensemble(), pressure=pressure, gates=gates, offsets=offsets)
+    for place, (one, other) in enumerate(zip(*ends, strict=True)):
+        alike(one, other)
+        assert (one.atoms.pbc == before[place].pbc).all()
+        if place < 5:
+            assert (one.atoms.cell.array == before[place].cell.array).all()
+            assert one.volume == 0.0
+            assert one.stopped != "gate"
+        else:
+            assert one.volume > 0.0
+    # the cell of a cluster changes nothing
+    alone = relax([before[1][:]], soft_ensemble(), **DEFAULTS)[0]
+    before[1].cell[:] = 0.0
+    again = relax([before[1]], soft_ensemble(), **DEFAULTS)[0]
+    assert (alone.steps, alone.enthalpy) == (again.steps, again.enthalpy)
+
+
+def test_a_cluster_that_is_too_wide_stops():
+    chain = Atoms("Cu5", [[3.0 * i, 0.0, 0.0] for i in range(5)])
+    gates = Gates(min_distance={}, volume_per_atom=(6.0, 40.0), max_length=11.9)
+    for end in both([chain], soft_ensemble(), gates=gates):
+        assert (end[0].stopped, end[0].reason) == ("gate", "atoms too far apart")
+    wider = Gates(min_distance={}, volume_per_atom=(6.0, 40.0), max_length=12.5)
+    for end in both([chain], soft_ensemble(), gates=wider, max_steps=0):
+        assert end[0].stopped != "gate"
 
 
 def spoilers():
