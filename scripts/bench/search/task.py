@@ -1,7 +1,7 @@
 """One run of one method: what it may know, and how a child process is told of it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Run:
         folder: for files.
         volume_per_atom: guess from the elements, the same for all methods [Å^3].
         whole: whether this program runs to its own end instead of to the first hit.
+        settings: of this program's campaign that are not its defaults, by dotted key.
     """
 
     system: System
@@ -31,6 +32,7 @@ class Run:
     folder: Path
     volume_per_atom: float
     whole: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def write(self) -> None:
         """Leave the run in its folder for a child process."""

@@ -74,11 +74,20 @@ def campaign(run: Run) -> Any:
         "overlap": False,
         "budget": {"labels": run.ledger.budget, "hours": HOURS},
     }
+    for key, value in run.settings.items():
+        _put(data, key.split("."), value)
     try:
         return CampaignConfig.model_validate(data)
     except ValidationError as error:
         reasons = "; ".join(str(one["msg"]) for one in error.errors())
         raise SystemFileError(f"{system.name}, --budget {run.ledger.budget}: {reasons}") from error
+
+
+def _put(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a value in nested sections."""
+    for name in path[:-1]:
+        data = data.setdefault(name, {})
+    data[path[-1]] = value
 
 
 def _watch(run: Run, *_: Any) -> None:
