@@ -16,6 +16,8 @@ _VOLUME_FACTORS = (0.85, 1.25)
 SEED_SCALE = 1.2
 # sums of covalent radii: a placement with shorter distances is drawn again
 _TOUCHING = 0.5
+# pairs are looked for so much further than they can touch [Å]
+_SKIN = 1.0
 PROTOTYPES = ("fcc", "bcc", "hcp", "diamond")
 # volume of silicon, germanium and tin as diamond over that of their close-packed forms
 _OPEN = 1.35
@@ -103,16 +105,23 @@ def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: in
     apart = atoms.copy()
     table, rows = pair_matrix(apart, space.proposal_distance)
     table = table * scale
+    # pairs a little further away than they matter serve for many steps
+    pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
     for _ in range(steps):
-        pairs = neighbours(apart, float(table.max()))
-        overlap = table[rows[pairs.first], rows[pairs.second]] - pairs.distances
+        drift = apart.positions - made
+        if np.linalg.norm(drift, axis=1).max() > _SKIN / 2:
+            pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
+            drift = np.zeros_like(made)
+        vectors = pairs.vectors + drift[pairs.second] - drift[pairs.first]
+        distances = np.linalg.norm(vectors, axis=1)
+        overlap = table[rows[pairs.first], rows[pairs.second]] - distances
         # an atom cannot flee its own image; what touches within 0.001 Å is apart
         near = (overlap > 1e-3) & (pairs.first != pairs.second)
         if not near.any():
             break
-        length = pairs.distances[near][:, None]
+        length = distances[near][:, None]
         # two atoms on one place part along x
-        way = np.where(length > 1e-6, pairs.vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
+        way = np.where(length > 1e-6, vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
         push = 0.3 * overlap[near][:, None] * way
         moves = np.zeros((len(apart), 3))
         np.add.at(moves, pairs.second[near], push)

@@ -13,15 +13,15 @@ diamond and lonsdaleite 0.065, fcc and hcp 0.082, dhcp and either of them 0.021.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from aga.search.compositions import counts_of, reduced
+from aga.search.matching import matches
 from aga.search.neighbours import neighbours
-from aga.search.symmetry import primitive
 
 FloatArray = NDArray[np.float64]
 
@@ -189,13 +189,7 @@ def same(one: Atoms, two: Atoms) -> bool:
         return False
     if distance(fingerprint(one), fingerprint(two)) > DIFFERENT:
         return False
-    if _matches(one, two):
-        return True
-    for symprec in (0.05, 0.15, 0.3, 0.5):
-        small = primitive(one, symprec), primitive(two, symprec)
-        if len(small[0]) == len(small[1]) and _matches(*small):
-            return True
-    return False
+    return matches(one, two)
 
 
 def same_form(one: Atoms, two: Atoms) -> bool:
@@ -216,43 +210,6 @@ def near(one: Atoms, first: FloatArray, two: Atoms, second: FloatArray) -> bool:
     """`same`, for those whose fingerprints lie within 0.02; certain below 0.002."""
     apart = distance(first, second)
     return apart < IDENTICAL or (apart < DUPLICATE and same(one, two))
-
-
-def _matches(one: Atoms, two: Atoms) -> bool:
-    return bool(_matcher().fit(_reduced(one), _reduced(two), skip_structure_reduction=True))
-
-
-@lru_cache(maxsize=1)
-def _matcher() -> Any:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    return StructureMatcher(
-        ltol=0.2, stol=0.2, angle_tol=5, primitive_cell=True, scale=True, attempt_supercell=False
-    )
-
-
-def _reduced(atoms: Atoms) -> Any:
-    """Its primitive cell as pymatgen finds it.
-
-    The matcher can do this itself, but looks each structure up in a cache whose keys it compares
-    site by site: 50 ms for what takes 5.
-    """
-    return _reduced_cell(
-        atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes()
-    )
-
-
-@lru_cache(maxsize=512)
-def _reduced_cell(numbers: bytes, positions: bytes, cell: bytes) -> Any:
-    from pymatgen.core import Lattice, Structure
-
-    structure = Structure(
-        Lattice(np.frombuffer(cell).reshape(3, 3)),
-        np.frombuffer(numbers, dtype=np.int64),
-        np.frombuffer(positions).reshape(-1, 3),
-        coords_are_cartesian=True,
-    )
-    return structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
 
 
 def _taper(distances: FloatArray) -> FloatArray:
