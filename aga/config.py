@@ -180,7 +180,12 @@ class StopConfig(Section):
     """When the search is finished before its budget is."""
 
     patience_labels: int = Field(
-        15, ge=1, description="Labels in a row without a better distinct structure."
+        8, ge=1, description="Labels in a row without a better distinct structure."
+    )
+    patience_proposals: int = Field(
+        1500,
+        ge=0,
+        description="New structures relaxed on the potential since the best was found, at least.",
     )
     spread_ev_per_atom: float = Field(
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."

@@ -161,6 +161,16 @@ def settled(state: State) -> bool:
     return bool(state.models) and len(state.labelled) - state.best_since >= patience
 
 
+def searched(state: State) -> bool:
+    """Whether enough has been tried on the potential since the best structure was found.
+
+    Labels alone do not tell: where the operators have not yet come upon the ground state, the
+    potential may know its energy and nothing asks for it.
+    """
+    tried = state.proposals - state.proposals_before_best
+    return tried >= state.config.stop.patience_proposals
+
+
 def _near_best(state: State, generation: Generation) -> list[Candidate]:
     """Candidates predicted within the stop rule's window of the best label."""
     limit = state.ranking[0].best.height + state.config.stop.window_ev_per_atom
@@ -240,6 +250,7 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
+        "effort": state.config.search.evolution.thorough if settled(state) else 1,
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
@@ -313,8 +324,8 @@ def why_stop(state: State) -> str:
     """Why the search is over, or an empty string.
 
     Either the budget is spent, or the answer has stopped changing: the best structure has been
-    the same for some labels, nothing unlabelled is predicted as low, and the ensemble is sure of
-    what lies there.
+    the same for some labels and many proposals, nothing unlabelled is predicted as low, and the
+    ensemble is sure of what lies there.
     """
     budget, stop = state.config.budget, state.config.stop
     if state.hours_used >= budget.hours:
@@ -322,14 +333,14 @@ def why_stop(state: State) -> str:
     if _labels_left(state) <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
     tried = _seed_tries(state) >= SEED_TRIES and not _unasked(state)
-    if _dry(state) and (settled(state) or tried):
+    if _dry(state) and ((settled(state) and searched(state)) or tried):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = current(state)
     if generation is None or state.outstanding("label", "train", "evolve"):
         return ""
     if generation.model != state.models[-1].key or state.models[-1].labels < state.distinct_labels:
         return ""
-    if not settled(state) or _open_questions(state, generation):
+    if not (settled(state) and searched(state)) or _open_questions(state, generation):
         return ""
     unchanged = len(state.labelled) - state.best_since
     best = f"best structure ({state.ranking[0].best.enthalpy:.4f} eV/atom)"

@@ -120,6 +120,8 @@ class State:
     polished: dict[str, list[Candidate]] = field(default_factory=dict)
     best_since: int = 0
     best_was: float = float("inf")
+    proposals: int = 0
+    proposals_before_best: int = 0
     relaxation_points: int = 0
     resumed: int = 0
     search_over: str = ""
@@ -238,6 +240,7 @@ class State:
             self.generations[-1] = replace(last, candidates=[], over=last.ids)
         self.generations.append(Generation(record.ordinal, record.key, model, candidates))
         self.operators = updated(self.operators, record.ok["record"])
+        self.proposals += sum(tried for tried, _ in record.ok["record"].values())
 
     def homes(self, ordinal: int, outcome: Mapping[str, Any]) -> list[str]:
         """Ids of the groups that the labels of a finished task belong to, in their order.
@@ -273,6 +276,7 @@ class State:
             if {group.id for group in self.answer} != before or known.enthalpy < was - IMPROVEMENT:
                 (first,) = self.groups.first(1)
                 self.best_since, self.best_was = len(self.labelled), first.best.enthalpy
+                self.proposals_before_best = self.proposals
 
     def _stand(self, known: Known) -> float:
         """Measure a new label; where it lowers the hull, everything anew.

@@ -174,7 +174,7 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         known,
         carried,
         spaces,
-        config.search.evolution,
+        config.search.evolution.times(task.inputs["effort"]),
         chosen,
         task.inputs["weights"],
         relaxer,

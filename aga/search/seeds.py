@@ -1,26 +1,24 @@
 """Random symmetric crystals and clusters, and pushing atoms apart that are too close."""
 
-import warnings
 from collections import Counter
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, reference_states
 from numpy.random import Generator
 
+from aga.search import symmetric
 from aga.search.cluster_seeds import packed
 from aga.search.neighbours import neighbours
-from aga.search.space import Space, pair_matrix, tidied
+from aga.search.space import Space, covalent_distances, pair_matrix, tidied
 
-# pyxtal tries 40 cells x 10 placements and can spend minutes on one cubic group. A bound on the
-# attempts, unlike one on the time, is the same on every machine and works in every thread.
-_LATTICES = 10
-_PLACEMENTS = 4
 _VOLUME_FACTORS = (0.85, 1.25)
 # soft spheres of 0.9 sums of covalent radii = 1.2 x the 0.75 that proposals must keep
 SEED_SCALE = 1.2
+# sums of covalent radii: a placement with shorter distances is drawn again
+_TOUCHING = 0.5
+# pairs are looked for so much further than they can touch [Å]
+_SKIN = 1.0
 PROTOTYPES = ("fcc", "bcc", "hcp", "diamond")
 # volume of silicon, germanium and tin as diamond over that of their close-packed forms
 _OPEN = 1.35
@@ -95,7 +93,7 @@ def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
             return None, "no places in its point group"
         return _apart(crystal, space)
     number = int(rng.choice(space.spacegroups))
-    volume = space.n_atoms * space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
+    volume = space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
     crystal = _symmetric(space, number, volume, rng)
     if crystal is None:
         return None, "no placement in its space group"
@@ -123,16 +121,23 @@ def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: in
     apart = atoms.copy()
     table, rows = pair_matrix(apart, space.proposal_distance)
     table = table * scale
+    # pairs a little further away than they matter serve for many steps
+    pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
     for _ in range(steps):
-        pairs = neighbours(apart, float(table.max()))
-        overlap = table[rows[pairs.first], rows[pairs.second]] - pairs.distances
+        drift = apart.positions - made
+        if np.linalg.norm(drift, axis=1).max() > _SKIN / 2:
+            pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
+            drift = np.zeros_like(made)
+        vectors = pairs.vectors + drift[pairs.second] - drift[pairs.first]
+        distances = np.linalg.norm(vectors, axis=1)
+        overlap = table[rows[pairs.first], rows[pairs.second]] - distances
         # an atom cannot flee its own image; what touches within 0.001 Å is apart
         near = (overlap > 1e-3) & (pairs.first != pairs.second)
         if not near.any():
             break
-        length = pairs.distances[near][:, None]
+        length = distances[near][:, None]
         # two atoms on one place part along x
-        way = np.where(length > 1e-6, pairs.vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
+        way = np.where(length > 1e-6, vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
         push = 0.3 * overlap[near][:, None] * way
         moves = np.zeros((len(apart), 3))
         np.add.at(moves, pairs.second[near], push)
@@ -144,58 +149,16 @@ def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: in
 
 
 def _symmetric(space: Space, number: int, volume: float, rng: Generator) -> Atoms | None:
-    from pyxtal.msg import Comp_CompatibilityError, VolumeError
+    """A crystal of the space group, or a repeated part of the cell that has it.
 
-    counts = [space.composition[symbol] for symbol in space.symbols]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pyxtal warns whenever it redraws a cell
-        try:
-            crystal = _crystal_class()(
-                dim=3,
-                group=number,
-                species=list(space.symbols),
-                numIons=counts,
-                factor=volume,
-                tm=_tolerances(),
-                random_state=rng,
-            )
-        except (Comp_CompatibilityError, VolumeError, RuntimeError):
-            return None
-    if not crystal.valid:
-        return None
-    symbols: list[str] = []
-    for site in crystal.atom_sites:
-        symbols += [site.specie] * len(site.coords)
-    fractions = np.concatenate([np.asarray(site.coords) for site in crystal.atom_sites])
-    return Atoms(symbols, scaled_positions=fractions, cell=crystal.lattice.matrix, pbc=True)
-
-
-@lru_cache(maxsize=1)
-def _tolerances() -> Any:
-    """Half sums of covalent radii: `separate` does the rest."""
-    from pyxtal.tolerance import Tol_matrix
-
-    return Tol_matrix(prototype="atomic", factor=1.0)
-
-
-@lru_cache(maxsize=1)
-def _crystal_class() -> Any:
-    """PyXtal's generator with a volume that is asked for and a bounded number of attempts."""
-    from pyxtal.crystal import random_crystal as pyxtal_crystal
-
-    class BoundedCrystal(pyxtal_crystal):  # type: ignore[misc, unused-ignore]
-        def set_volume(self) -> None:
-            self.volume = self.factor
-
-        def set_crystal(self) -> None:
-            self.numattempts = 0
-            for _ in range(_LATTICES):
-                self.set_volume()
-                self.set_lattice(None)
-                for _ in range(_PLACEMENTS):
-                    sites = self._set_coords()
-                    if sites:
-                        self.atom_sites = sites
-                        return
-
-    return BoundedCrystal
+    Half sums of covalent radii are far enough apart: `separate` does the rest.
+    """
+    parts = symmetric.drawn_parts(space.composition, rng)
+    crystal = symmetric.symmetric_crystal(
+        number,
+        symmetric.part(space.composition, parts),
+        volume,
+        min(covalent_distances(space.symbols, _TOUCHING).values()),
+        rng,
+    )
+    return None if crystal is None else symmetric.repeated(crystal, parts, rng)

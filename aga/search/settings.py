@@ -13,6 +13,11 @@ class EvolutionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: int = Field(60, ge=1, description="New structures relaxed per call.")
+    thorough: int = Field(
+        4,
+        ge=1,
+        description="Times as many candidates once the best has stopped changing.",
+    )
     fresh_share: float = Field(
         0.5, ge=0, le=1, description="Share of random crystals in every generation."
     )
@@ -35,3 +40,7 @@ class EvolutionSettings(BaseModel):
     parent_symprec_a: float = Field(
         0.1, ge=0, description="Tolerance of restoring the symmetry of parents [Å]; 0: as they are."
     )
+
+    def times(self, effort: int) -> "EvolutionSettings":
+        """The same search with ``effort`` times as many candidates."""
+        return self.model_copy(update={"candidates": effort * self.candidates})

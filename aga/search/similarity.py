@@ -13,7 +13,7 @@ diamond and lonsdaleite 0.065, fcc and hcp 0.082, dhcp and either of them 0.021.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from aga.search import cluster_similarity
 from aga.search.compositions import counts_of, reduced
+from aga.search.matching import matches
 from aga.search.neighbours import neighbours
-from aga.search.symmetry import primitive
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -264,13 +264,7 @@ def same(one: Atoms, two: Atoms) -> bool:
         return False
     if distance(fingerprint(one), fingerprint(two)) > DIFFERENT:
         return False
-    if _matches(one, two):
-        return True
-    for symprec in (0.05, 0.15, 0.3, 0.5):
-        small = primitive(one, symprec), primitive(two, symprec)
-        if len(small[0]) == len(small[1]) and _matches(*small):
-            return True
-    return False
+    return matches(one, two)
 
 
 def same_form(one: Atoms, two: Atoms) -> bool:
@@ -307,29 +301,6 @@ def near(one: Atoms, first: FloatArray, two: Atoms, second: FloatArray) -> bool:
     """`same`, for those whose fingerprints lie within 0.02; certain below 0.002."""
     apart = distance(first, second)
     return apart < IDENTICAL or (apart < DUPLICATE and same(one, two))
-
-
-def _matches(one: Atoms, two: Atoms) -> bool:
-    return bool(_matcher().fit(_structure(one), _structure(two)))
-
-
-@lru_cache(maxsize=1)
-def _matcher() -> Any:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    return StructureMatcher(
-        ltol=0.2, stol=0.2, angle_tol=5, primitive_cell=True, scale=True, attempt_supercell=False
-    )
-
-
-def _structure(atoms: Atoms) -> Any:
-    from pymatgen.core import Lattice, Structure
-
-    return Structure(
-        Lattice(atoms.cell.array),
-        list(atoms.symbols),
-        atoms.get_scaled_positions(),
-    )
 
 
 def _taper(distances: FloatArray) -> FloatArray:

@@ -43,4 +43,4 @@ class Rows:
         self._rows[self._key(row)] = row
 
     def _key(self, about: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(about[name] for name in self._keys)
+        return tuple(about.get(name, "") for name in self._keys)

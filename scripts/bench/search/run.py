@@ -4,6 +4,8 @@ r"""Oracle calls to the ground state: this program next to open peers, on one sy
     python scripts/bench/search/run.py --system cu8au8 --method aga --seeds 10 --budget 300 --json
     python scripts/bench/search/run.py --system cu8au8 --method cryspy --seeds 10 --budget 5000 \
         --results cu8au8.jsonl
+    python scripts/bench/search/run.py --system cu8au8 --method aga --seeds 10 --budget 300 \
+        --set search.acquisition.explore=0 --results cu8au8.jsonl
     python scripts/bench/search/table.py *.jsonl --plot curves.svg
 
 Methods: `aga` (this program, one set of defaults; add --whole to let it run to its own end),
@@ -33,6 +35,7 @@ object per seed:
     cpu_seconds  processor time of the run and its children, where the platform tells
     reason       why it ended
     whole        (aga) whether it was to go on after the first hit
+    settings     (aga) what --set has changed of a campaign's defaults: an ablation
     by_rule, final_found, final_energy, confirmed   (aga, where it came to its own end) whether
                  that was the stop rule's and not the budget's; whether its answer is the ground
                  state, is as low, was confirmed
@@ -66,7 +69,7 @@ from search.task import Run
 METHODS = ("aga", "random", "cryspy", "ase-ga")
 #: methods that run in the peers' environment
 CHILDREN = ("cryspy", "ase-ga")
-KEYS = ("system", "method", "seed", "whole")
+KEYS = ("system", "method", "seed", "whole", "settings")
 #: why a method searches no hull
 NO_HULL = {
     "cryspy": "CrySPY searches several compositions in its normal mode only, not in cryspy-ht, "
@@ -87,7 +90,7 @@ def measure(
     """One run, as a row."""
     whole = bool(given.whole and method == "aga")
     ledger = Ledger(folder, judge, given.budget, first=not whole)
-    run = Run(task, ledger, seed, folder, volumes(task), whole)
+    run = Run(task, ledger, seed, folder, volumes(task), whole, dict(given.set))
     started, cpu = time.perf_counter(), sum(os.times()[:4])
     if method in CHILDREN:
         told = children.search(run, method, given.environment)
@@ -105,6 +108,7 @@ def measure(
         "cpu_seconds": round(sum(os.times()[:4]) - cpu, 2),
         "oracle_seconds": round(spent.seconds, 2),
         "whole": whole,
+        "settings": _shown(given.set),
         **{key: value for key, value in told.items() if key != "reason"},
         "reason": _reason(spent, told, whole=whole),
     }  # fmt: skip
@@ -126,6 +130,23 @@ def row(spent: Spent, judge: Judge | HullJudge, budget: int) -> dict[str, Any]:
         "reference": judge.title,
         **judge.details(),
     }
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE`` of the command line: a dotted key of a campaign, a value in YAML."""
+    from ruamel.yaml import YAML, YAMLError
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, YAML(typ="safe").load(value)
+    except YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value is not YAML: {error}") from error
+
+
+def _shown(settings: Sequence[tuple[str, Any]]) -> str:
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in sorted(settings))
 
 
 def _reason(spent: Spent, told: dict[str, Any], *, whole: bool) -> str:
@@ -171,6 +192,7 @@ def run(given: argparse.Namespace) -> int:
         work = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for seed in range(given.first, given.first + given.seeds):
             about = {"system": task.name, "method": given.method, "seed": seed}
+            about["settings"] = _shown(given.set)
             if rows.has(**about, whole=bool(given.whole and given.method == "aga")):
                 continue
             folder = work.resolve() / f"{task.name}-{given.method}-{seed}"
@@ -210,6 +232,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="one JSON object per seed")
     add("--results", type=Path, metavar="FILE", help="add rows to it; what it has is not run again")
     add("--whole", action="store_true", help="aga: go on to its own end after the first hit")
+    add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE",
+        help="aga: a campaign's setting that is not its default, e.g. search.batch=2")  # fmt: skip
     add("--keep", type=Path, metavar="FOLDER", help="leave the files of all runs there")
     add("--structures", type=Path, metavar="FOLDER", help="leave the lowest structures there")
     add("--setup", action="store_true", help="install the peers and stop")
@@ -228,6 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return children.set_up(given.environment)
     if given.system is None or given.method is None:
         parser.error("--system and --method are needed (or --setup)")
+    if given.set and given.method != "aga":
+        parser.error("--set changes settings of --method aga")
     if given.seeds < 1 or given.budget < 1:
         parser.error("--seeds and --budget must be at least 1")
     try:

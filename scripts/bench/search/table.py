@@ -43,10 +43,15 @@ def read(paths: Iterable[Path]) -> list[Row]:
     found: dict[tuple[Any, ...], Row] = {}
     for path in paths:
         for row in map(json.loads, path.read_text().splitlines()):
-            key = row["system"], row["method"], row["seed"]
+            key = row["system"], named(row), row["seed"]
             if row.get("whole") or not found.get(key, {}).get("whole"):
                 found[key] = row
     return list(found.values())
+
+
+def named(row: Row) -> str:
+    """Its method, with what an ablation has changed of this program."""
+    return " ".join([row["method"], row.get("settings", "")]).strip()
 
 
 def calls(rows: Sequence[Row], hit: str = "") -> np.ndarray:
@@ -93,7 +98,7 @@ def grouped(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     found: dict[str, dict[str, list[Row]]] = {}
     order = [*STYLES]
     for row in sorted(rows, key=lambda one: order.index(one["method"])):
-        found.setdefault(row["system"], {}).setdefault(row["method"], []).append(row)
+        found.setdefault(row["system"], {}).setdefault(named(row), []).append(row)
     return {system: found[system] for system in sorted(found)}
 
 
@@ -101,9 +106,9 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """The lines of the table, without its head."""
     lines = []
     for system, methods in grouped(rows).items():
-        peers = [own for name, own in methods.items() if name != OWN]
+        peers = [own for own in methods.values() if own[0]["method"] != OWN]
         for method, own in methods.items():
-            against = peers if method == OWN else []
+            against = peers if own[0]["method"] == OWN else []
             lines.append((system, method, *_cells(own, against)))
     return lines
 
@@ -179,7 +184,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    systems = grouped(rows)
+    systems = grouped([row for row in rows if not row.get("settings")])
     columns = min(3, len(systems))
     lines = -(-len(systems) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * lines + 0.5), layout="constrained")

@@ -1,7 +1,7 @@
 """One run of one method: what it may know, and how a child process is told of it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Run:
         volumes: guess from the elements by name of the composition, the same for all methods
             [Å^3/atom].
         whole: whether this program runs to its own end instead of to the first hit.
+        settings: of this program's campaign that are not its defaults, by dotted key.
     """
 
     system: System
@@ -33,6 +34,7 @@ class Run:
     folder: Path
     volumes: dict[str, float]
     whole: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def volume(self, composition: dict[str, int]) -> float:
         """The guess for a composition that is searched [Å^3/atom]."""

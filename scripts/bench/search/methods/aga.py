@@ -75,6 +75,8 @@ def campaign(run: Run) -> Any:
         "overlap": False,
         "budget": {"labels": run.ledger.budget, "hours": HOURS},
     }
+    for key, value in run.settings.items():
+        _put(data, key.split("."), value)
     try:
         return CampaignConfig.model_validate(data)
     except ValidationError as error:
@@ -91,6 +93,13 @@ def _compositions(run: Run) -> dict[str, Any]:
         for symbol, value in run.ledger.judge.elements.items()
     ]
     return {"compositions": {**run.system.compositions, "references": given}}
+
+
+def _put(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a value in nested sections."""
+    for name in path[:-1]:
+        data = data.setdefault(name, {})
+    data[path[-1]] = value
 
 
 def _watch(run: Run, *_: Any) -> None:
