@@ -191,7 +191,12 @@ class StopConfig(Section):
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."
     )
     window_ev_per_atom: float = Field(
-        0.01, gt=0, description="Candidates this close to the best must be labelled [eV/atom]."
+        0.01, gt=0, description="Candidates this close to the best are rivals [eV/atom], if also"
+    )
+    rival_spreads: float = Field(
+        4.0,
+        gt=0,
+        description="within so many calibrated spreads of it; rivals must be labelled.",
     )
 
 

@@ -28,6 +28,8 @@ DRY_GENERATIONS = 3
 FIRST_SHARE = 0.75
 #: predictions that the calibration looks back on
 CALIBRATION_LABELS = 24
+#: a prediction is not exact to less, whatever its spread [eV/atom]
+_NOISE = 0.001
 #: structures this close to the best say what volume to search at [eV/atom]
 VOLUME_WINDOW = 0.15
 
@@ -147,9 +149,9 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
         return []
     if settled(state):
         # what is left to ask is whether anything lies as low as the best
-        near = {candidate.id for candidate in _near_best(state, generation)}
+        rivals = {candidate.id for candidate in _rivals(state, generation)}
         offered = unlabelled(state, generation, len(generation.candidates))
-        chosen = [candidate for candidate in offered if candidate.id in near][:room]
+        chosen = [candidate for candidate in offered if candidate.id in rivals][:room]
     else:
         chosen = unlabelled(state, generation, room)
     return [_label_task(state, candidate, "search") for candidate in chosen]
@@ -171,10 +173,16 @@ def searched(state: State) -> bool:
     return tried >= state.config.stop.patience_proposals
 
 
-def _near_best(state: State, generation: Generation) -> list[Candidate]:
-    """Candidates predicted within the stop rule's window of the best label."""
-    limit = state.ranking[0].best.height + state.config.stop.window_ev_per_atom
-    return [one for one in generation.candidates if one.height <= limit]
+def _rivals(state: State, generation: Generation) -> list[Candidate]:
+    """Candidates that may lie as low as the best: within the window and within some spreads."""
+    stop = state.config.stop
+    best = state.ranking[0].best.height
+
+    def may_win(one: Candidate) -> bool:
+        doubt = stop.rival_spreads * (one.spread or 0.0) + _NOISE
+        return one.height <= best + min(stop.window_ev_per_atom, doubt)
+
+    return [one for one in generation.candidates if may_win(one)]
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
@@ -347,8 +355,8 @@ def why_stop(state: State) -> str:
     if state.config.compositions is not None:
         best = f"hull of {len(state.answer)} structures"
     return (
-        f"the {best} has not changed for {unchanged} labels and every candidate within "
-        f"{1e3 * stop.window_ev_per_atom:g} meV/atom is labelled"
+        f"the {best} has not changed for {unchanged} labels and every candidate that may lie as "
+        f"low, by {stop.rival_spreads:g} spreads, is labelled"
     )
 
 
@@ -364,7 +372,7 @@ def _dry(state: State) -> bool:
 def _open_questions(state: State, generation: Generation) -> bool:
     """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
     stop = state.config.stop
-    near = _near_best(state, generation)
+    near = _rivals(state, generation)
     offered = unlabelled(state, generation, len(generation.candidates))
     waiting = {candidate.id for candidate in offered}
     unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]

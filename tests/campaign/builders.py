@@ -42,7 +42,7 @@ def config(**changes: Any) -> CampaignConfig:
         "potential": POTENTIAL,
         "relaxation": {"max_steps": 60},
         "budget": {"labels": 20, "hours": 1.0, "confirm_reserve": 4},
-        "stop": {"patience_labels": 5},
+        "stop": {"patience_labels": 5, "patience_proposals": 0},
     }
     return CampaignConfig.model_validate(_merged(data, changes))
 

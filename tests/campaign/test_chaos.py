@@ -29,7 +29,7 @@ def settings(labels):
         cluster={"kind": "local", "dft_workers": 2},
         search={"initial_labels": 6, "batch": 6},
         budget={"labels": labels, "confirm_reserve": 3},
-        stop={"patience_labels": 1000},
+        stop={"patience_labels": 1000, "patience_proposals": 0},
         confirm={"structures": 1},
     )
 

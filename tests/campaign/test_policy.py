@@ -342,8 +342,32 @@ def test_an_unsure_ensemble_near_the_best_keeps_the_search_open():
 
 
 def test_patience_is_asked_for():
-    history = stopped_changing(stop={"patience_labels": 9})
+    history = stopped_changing(stop={"patience_labels": 9, "patience_proposals": 0})
     assert history.kinds() == ["evolve"]
+
+
+def test_proposals_are_asked_for_too():
+    """`stopped_changing` has relaxed six structures since the best was found."""
+    history = stopped_changing(stop={"patience_labels": 5, "patience_proposals": 7})
+    (evolve,) = history.due()
+    assert evolve.kind == "evolve"
+    assert evolve.inputs["effort"] == history.state.config.search.evolution.thorough
+    history.evolve(candidate("again", 0, 1.0005, 0.001))
+    assert history.kinds() == ["stop_search"]
+
+
+def test_a_search_that_has_not_settled_takes_no_more_effort():
+    history = History(strict()).begun(1.0, 1.1)
+    assert [one.inputs["effort"] for one in history.due() if one.kind == "evolve"] == [1]
+
+
+def test_a_candidate_that_is_surely_higher_keeps_nothing_open():
+    """Within the window, but further above the best than its spread allows."""
+    history = stopped_changing(near=False)
+    history.state.generations[-1].candidates.append(candidate("sure", 20, 1.005, 0.0005))
+    assert history.kinds() == ["stop_search"]
+    history.state.generations[-1].candidates.append(candidate("unsure", 40, 1.005, 0.002))
+    assert history.kinds() == ["label"]
 
 
 def test_a_better_structure_starts_patience_anew():
@@ -353,7 +377,7 @@ def test_a_better_structure_starts_patience_anew():
 
 
 def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_the_search():
-    history = History(strict(stop={"patience_labels": 19}, budget={"labels": 40})).begun(1.0)
+    history = History(strict(stop={"patience_labels": 19, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0)
     for _ in range(3):
         history.evolve()
     for _ in range(2):
@@ -366,7 +390,7 @@ def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_
 
 
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():
-    history = History(strict(stop={"patience_labels": 3}, budget={"labels": 40})).begun(1.0, 1.1)
+    history = History(strict(stop={"patience_labels": 3, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0, 1.1)
     unsure = [candidate("again", 0, 1.0005, 0.4)]
     for _ in range(3):
         assert history.kinds() == ["evolve"]
@@ -376,7 +400,7 @@ def test_generations_that_bring_nothing_end_a_search_that_has_settled():
 
 
 def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
-    history = History(strict(stop={"patience_labels": 3}, budget={"labels": 40})).begun(1.0, 1.1)
+    history = History(strict(stop={"patience_labels": 3, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0, 1.1)
     history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))
     (only,) = history.due()
     assert only.inputs["candidate"]["id"] == "e7"

@@ -249,7 +249,7 @@ def test_what_could_not_be_confirmed_is_counted():
 
 
 def test_a_hull_that_has_not_changed_stops_the_search():
-    settings = several(overlap=False, stop={"patience_labels": 2}, search={"batch": 2})
+    settings = several(overlap=False, stop={"patience_labels": 2, "patience_proposals": 0}, search={"batch": 2})
     history = begun(settings)
     high = [candidate(f"h{i}", "CuAu", -1.5, number=3 + i) for i in range(2)]
     history.evolve(*high)
@@ -393,7 +393,7 @@ ALLOYS = {
     "overlap": False,
     "search": {"initial_labels": 6, "batch": 4, "evolution": {"candidates": 40}},
     "budget": {"labels": 56, "confirm_reserve": 12},
-    "stop": {"patience_labels": 20, "window_ev_per_atom": 0.001},
+    "stop": {"patience_labels": 20, "patience_proposals": 0, "window_ev_per_atom": 0.001},
     "confirm": {"window_ev_per_atom": 0.0},
 }
 
