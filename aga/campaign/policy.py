@@ -341,14 +341,15 @@ def why_stop(state: State) -> str:
     if _labels_left(state) <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
     tried = _seed_tries(state) >= SEED_TRIES and not _unasked(state)
-    if _dry(state) and ((settled(state) and searched(state)) or tried):
+    done = settled(state) and searched(state) and not _unknown(state)
+    if _dry(state) and (done or tried):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = current(state)
     if generation is None or state.outstanding("label", "train", "evolve"):
         return ""
     if generation.model != state.models[-1].key or state.models[-1].labels < state.distinct_labels:
         return ""
-    if not (settled(state) and searched(state)) or _open_questions(state, generation):
+    if not done or _open_questions(state, generation):
         return ""
     unchanged = len(state.labelled) - state.best_since
     best = f"best structure ({state.ranking[0].best.enthalpy:.4f} eV/atom)"
@@ -361,12 +362,30 @@ def why_stop(state: State) -> str:
 
 
 def _dry(state: State) -> bool:
-    """Whether the last generations all ended without a label."""
+    """Whether the last generations all ended without a label, and the ensemble knows all labels."""
     if state.outstanding() or len(state.generations) < DRY_GENERATIONS:
+        return False
+    if state.models[-1].labels < state.distinct_labels:
         return False
     last = state.generations[-DRY_GENERATIONS:]
     same_model = all(generation.model == state.models[-1].key for generation in last)
     return same_model and not any(_picked(state, generation) for generation in last)
+
+
+def _unknown(state: State) -> bool:
+    """Whether a candidate that is not trusted enough for a label may still lie below the best.
+
+    More random structures are labelled then, until the ensemble knows what it is.
+    """
+    generation = current(state)
+    if generation is None:
+        return False
+    cap = state.config.search.acquisition.spread_cap_ev_per_atom
+    best = state.ranking[0].best.height
+    return any(
+        one.spread is not None and one.spread > cap and one.height - one.spread < best
+        for one in generation.candidates
+    )
 
 
 def _open_questions(state: State, generation: Generation) -> bool:

@@ -25,6 +25,11 @@ POTENTIAL = {
 }
 
 
+def patient(labels: int) -> dict[str, int]:
+    """A stop rule that counts labels only."""
+    return {"patience_labels": labels, "patience_proposals": 0}
+
+
 def config(**changes: Any) -> CampaignConfig:
     """Copper-gold with EMT, a few labels; mappings are merged key by key."""
     data: dict[str, Any] = {
@@ -42,7 +47,7 @@ def config(**changes: Any) -> CampaignConfig:
         "potential": POTENTIAL,
         "relaxation": {"max_steps": 60},
         "budget": {"labels": 20, "hours": 1.0, "confirm_reserve": 4},
-        "stop": {"patience_labels": 5, "patience_proposals": 0},
+        "stop": patient(5),
     }
     return CampaignConfig.model_validate(_merged(data, changes))
 

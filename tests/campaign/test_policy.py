@@ -4,7 +4,7 @@ import pytest
 
 from aga.campaign import policy
 from aga.campaign.state import Decision
-from tests.campaign.builders import SLOTS, History, candidate, config, generation, label
+from tests.campaign.builders import SLOTS, History, candidate, config, generation, label, patient
 
 
 def strict(**changes):
@@ -342,7 +342,7 @@ def test_an_unsure_ensemble_near_the_best_keeps_the_search_open():
 
 
 def test_patience_is_asked_for():
-    history = stopped_changing(stop={"patience_labels": 9, "patience_proposals": 0})
+    history = stopped_changing(stop=patient(9))
     assert history.kinds() == ["evolve"]
 
 
@@ -370,6 +370,19 @@ def test_a_candidate_that_is_surely_higher_keeps_nothing_open():
     assert history.kinds() == ["label"]
 
 
+def test_a_candidate_that_nobody_knows_keeps_the_search_open_and_asks_for_random_structures():
+    """Its spread is above the cap, so that it gets no label, but it may be the best of all."""
+    history = stopped_changing(near=False)
+    unknown = candidate("unknown", 20, 1.5, 0.9)
+    history.state.generations[-1].candidates.append(unknown)
+    assert history.kinds() == ["evolve"]
+    while history.kinds() == ["evolve"]:
+        history.evolve(unknown)
+    assert history.kinds() == ["seed"]
+    history.state.generations[-1].candidates[:] = [candidate("hopeless", 20, 2.5, 0.9)]
+    assert history.kinds() == ["stop_search"]
+
+
 def test_a_better_structure_starts_patience_anew():
     history = stopped_changing()
     state = history.state
@@ -377,7 +390,7 @@ def test_a_better_structure_starts_patience_anew():
 
 
 def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_the_search():
-    history = History(strict(stop={"patience_labels": 19, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0)
+    history = History(strict(stop=patient(19), budget={"labels": 40})).begun(1.0)
     for _ in range(3):
         history.evolve()
     for _ in range(2):
@@ -389,8 +402,20 @@ def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_
     assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
 
 
+def test_random_structures_after_dry_generations_are_learned_from_before_more_are_asked_for():
+    history = History(strict(stop=patient(19), budget={"labels": 40})).begun(1.0)
+    for _ in range(3):
+        history.evolve()
+    assert history.kinds() == ["seed"]
+    history.seed()
+    history.labels(label(1.5))
+    assert history.kinds() == ["train"]
+    history.train()
+    assert history.kinds() == ["evolve"]
+
+
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():
-    history = History(strict(stop={"patience_labels": 3, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0, 1.1)
+    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
     unsure = [candidate("again", 0, 1.0005, 0.4)]
     for _ in range(3):
         assert history.kinds() == ["evolve"]
@@ -400,7 +425,7 @@ def test_generations_that_bring_nothing_end_a_search_that_has_settled():
 
 
 def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
-    history = History(strict(stop={"patience_labels": 3, "patience_proposals": 0}, budget={"labels": 40})).begun(1.0, 1.1)
+    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
     history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))
     (only,) = history.due()
     assert only.inputs["candidate"]["id"] == "e7"

@@ -18,7 +18,7 @@ from aga.search.candidate import Candidate
 from calculators.publish import publish_json
 from calculators.task import Task
 from potentials.structures import Label, atoms_from_dict
-from tests.campaign.builders import RELAXED, History, config, view, without_times
+from tests.campaign.builders import RELAXED, History, config, patient, view, without_times
 from tests.campaign.invented import Invented
 
 RANGE = {"elements": ["Cu", "Au"], "atoms": [2, 4]}
@@ -249,7 +249,7 @@ def test_what_could_not_be_confirmed_is_counted():
 
 
 def test_a_hull_that_has_not_changed_stops_the_search():
-    settings = several(overlap=False, stop={"patience_labels": 2, "patience_proposals": 0}, search={"batch": 2})
+    settings = several(overlap=False, stop=patient(2), search={"batch": 2})
     history = begun(settings)
     high = [candidate(f"h{i}", "CuAu", -1.5, number=3 + i) for i in range(2)]
     history.evolve(*high)

@@ -53,6 +53,13 @@ class Acquisition(BaseModel, ABC):
         description="Share of the labels given to the candidate least like anything labelled.",
     )
 
+    exploit: float = Field(
+        0.34,
+        ge=0,
+        le=1,
+        description="Share of the labels given to the candidate of the lowest mean.",
+    )
+
     @abstractmethod
     def score(self, enthalpy: float, spread: float) -> float:
         """How late a candidate comes; lower is labelled sooner.
@@ -91,6 +98,8 @@ class Acquisition(BaseModel, ABC):
                 far = far or {one.id: archive.distance(one) for one in ordered}
                 # of compositions that nobody has labelled the most wanted comes first
                 ordered.sort(key=lambda one: -min(far[one.id], asked.distance(one)))
+            elif self._exploits(len(archive) + len(asked)):
+                ordered.sort(key=lambda one: one.height)
             candidate = next((one for one in ordered if blocks.free(one)), None)
             if candidate is None:
                 break
@@ -108,6 +117,15 @@ class Acquisition(BaseModel, ABC):
         spread of 0.05. No rule that asks the potential would ever look.
         """
         return int((asked + 1) * self.explore) > int(asked * self.explore)
+
+    def _exploits(self, asked: int) -> bool:
+        """Whether the label after ``asked`` others is for the lowest mean; in turn with novelty.
+
+        Spreads are largest where little is known, so that a rule that allows for them may put off
+        what it would find lowest, such as the minimum of the best structure.
+        """
+        shifted = (asked + 1) * self.exploit + self.explore, asked * self.exploit + self.explore
+        return int(shifted[0]) > int(shifted[1])
 
     def _ordered(self, candidates: Sequence[Candidate], known: float) -> list[Candidate]:
         """Those that may be chosen, best first; ties by id.
