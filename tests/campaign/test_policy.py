@@ -407,7 +407,7 @@ def test_random_structures_after_dry_generations_are_learned_from_before_more_ar
     for _ in range(3):
         history.evolve()
     assert history.kinds() == ["seed"]
-    history.seed()
+    history.seed([candidate(f"new{number}", number) for number in range(30, 34)])
     history.labels(label(1.5))
     assert history.kinds() == ["train"]
     history.train()
