@@ -5,6 +5,7 @@ Start, resume and restart after a crash are one path, because nothing but the re
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,16 @@ from calculators.task import Pool
 
 #: seed tasks at most, when too few of the first labels succeed
 SEED_TRIES = 3
+#: random structures that an ensemble is shown at a time when it trusts nothing it proposes
+MORE_SEEDS = 4
 #: runs of the genetic algorithm in a row that bring nothing to label, before the search is over
 DRY_GENERATIONS = 3
 #: share of the first labels that must be there before the first training may begin
 FIRST_SHARE = 0.75
 #: predictions that the calibration looks back on
 CALIBRATION_LABELS = 24
+#: share of the last labels that may be misjudged in a search that has settled
+MISJUDGED = 0.2
 #: a prediction is not exact to less, whatever its spread [eV/atom]
 _NOISE = 0.001
 #: structures this close to the best say what volume to search at [eV/atom]
@@ -72,9 +77,9 @@ def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
     return max(4, 2 * slots["dft"]) if state.config.overlap else 4
 
 
-def _seed(state: State, *, ends_only: bool = False) -> Decision:
+def _seed(state: State, count: int | None = None) -> Decision:
     inputs: dict[str, Any] = {
-        "count": 0 if ends_only else state.config.search.initial_labels,
+        "count": state.config.search.initial_labels if count is None else count,
         **_volume(state),
         # the first to succeed also brings the user's structures and the pool for the descriptors
         "first": not state.seeds,
@@ -128,11 +133,11 @@ def _first_labels(state: State) -> list[Decision]:
         return new
     if state.models:
         # the ensemble trusts none of what it proposes: show it more of the space
-        return [_seed(state)] if _dry(state) else []
+        return [_seed(state, MORE_SEEDS)] if _dry(state) else []
     enough = len(state.labelled) >= max(2, state.config.search.initial_labels // 2)
     if _seed_tries(state) >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
         return []
-    return [_seed(state, ends_only=enough)]
+    return [_seed(state, 0 if enough else None)]
 
 
 def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
@@ -158,9 +163,26 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
 
 
 def settled(state: State) -> bool:
-    """Whether the best structure has been the same for as many labels as the stop rule asks."""
+    """Whether the best structure has been the same for some labels that held no surprise."""
+    unchanged = len(state.labelled) - state.best_since
     patience = state.config.stop.patience_labels
-    return bool(state.models) and len(state.labelled) - state.best_since >= patience
+    return bool(state.models) and unchanged >= patience and not surprised(state)
+
+
+def surprised(state: State) -> bool:
+    """Whether the potential has lately misjudged by more than what parts structures from the best.
+
+    While it errs by 0.3 eV/atom on what it places 0.1 above the best, it cannot tell that nothing
+    lies lower, however many labels have found nothing.
+    """
+    stop, best = state.config.stop, state.ranking[0].best.height
+    asked = (one for one in reversed(state.labelled) if one.purpose == "search")
+    wrong = 0
+    for one in islice(asked, stop.patience_labels):
+        error = one.known.enthalpy - (one.predicted or 0.0)
+        above = one.known.height - error - best
+        wrong += abs(error) > max(above, stop.window_ev_per_atom)
+    return wrong > MISJUDGED * stop.patience_labels
 
 
 def searched(state: State) -> bool:
