@@ -163,8 +163,11 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
 
 
 def settled(state: State) -> bool:
-    """Whether the best structure has been the same for some labels that held no surprise."""
-    unchanged = len(state.labelled) - state.best_since
+    """Whether the best structure has been the same for some labels that held no surprise.
+
+    Random structures begin the count anew: they are asked for where something is not understood.
+    """
+    unchanged = len(state.labelled) - max(state.best_since, state.seeded)
     patience = state.config.stop.patience_labels
     return bool(state.models) and unchanged >= patience and not surprised(state)
 

@@ -120,6 +120,7 @@ class State:
     polished: dict[str, list[Candidate]] = field(default_factory=dict)
     best_since: int = 0
     best_was: float = float("inf")
+    seeded: int = 0
     proposals: int = 0
     proposals_before_best: int = 0
     relaxation_points: int = 0
@@ -316,6 +317,8 @@ class State:
         if key not in self._keys:
             self._keys.add(key)
             insort(self.references, [known.id, key])
+        if self.labelled[-1].purpose == "seed" and self.models:
+            self.seeded = len(self.labelled)
         return known
 
     def _new_labels(

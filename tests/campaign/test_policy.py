@@ -1,5 +1,7 @@
 """Which work is due: the policy as a pure function of the state."""
 
+from dataclasses import replace
+
 import pytest
 
 from aga.campaign import policy
@@ -412,6 +414,25 @@ def test_random_structures_after_dry_generations_are_learned_from_before_more_ar
     assert history.kinds() == ["train"]
     history.train()
     assert history.kinds() == ["evolve"]
+
+
+def test_random_structures_begin_the_count_of_patience_anew():
+    history = stopped_changing()
+    assert policy.settled(history.state)
+    history.state.seeded = len(history.state.labelled)
+    assert not policy.settled(history.state)
+    assert history.kinds() == ["evolve"]
+
+
+def test_a_search_whose_labels_surprise_has_not_settled():
+    """Predicted 0.1 above the best and computed 0.15 above or below: it might have been lower."""
+    history = stopped_changing()
+    assert not policy.surprised(history.state)
+    labelled = history.state.labelled
+    for place in (-1, -2):
+        labelled[place] = replace(labelled[place], predicted=labelled[place].known.enthalpy - 0.2)
+    assert policy.surprised(history.state)
+    assert not policy.settled(history.state)
 
 
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():
