@@ -21,6 +21,8 @@ KINDS = acquisition.kinds()
 # distinct crystals of one composition, without symmetry
 CRYSTALS = seeds.many(Space({"Au": 2, "Cu": 2}, spacegroups=(1, 2)), 12, np.random.default_rng(0))
 
+CRYSTALS_SEEN = [fingerprint(atoms) for atoms in CRYSTALS]
+
 
 def candidate(index: int, enthalpy: float, spread: float = 0.02, name: str = "") -> Candidate:
     return Candidate(
@@ -283,6 +285,20 @@ def test_a_composition_that_nobody_labelled_is_the_newest_of_all():
     rows = [candidate(1, 0.0), Candidate("Cu", bulk("Cu"), "strain", (), 0.3, 0.01),
             Candidate("Au", bulk("Au"), "strain", (), 0.2, 0.01)]  # fmt: skip
     assert ids(rule.choose(rows, labels, [], 3)) == ["Au", "Cu", "c01"]
+
+
+def test_among_several_compositions_novelty_counts_where_the_hull_may_change():
+    rule = LowerConfidenceBound(explore=1.0)
+    labels = [on_hull("alloy", CRYSTALS[0]), on_hull("silver", bulk("Ag"))]
+    sure = Candidate("sure", bulk("Cu"), "strain", (), 0.2, 0.01)
+    open_ = Candidate("open", bulk("Au"), "strain", (), 0.2, 0.1)
+    assert ids(rule.choose([sure, open_, candidate(1, 0.01)], labels, [], 3)) == [
+        "open", "c01", "sure"
+    ]  # fmt: skip
+    # of one composition novelty is all that finds what the potential does not know
+    rows = [candidate(1, 0.01), candidate(2, 0.2, 0.001)]
+    far = max(rows, key=lambda one: distance(one.fingerprint, CRYSTALS_SEEN[0]))
+    assert ids(rule.choose(rows, labels[:1], [], 1)) == [far.id]
 
 
 def test_candidate_and_known_survive_json():

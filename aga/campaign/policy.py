@@ -280,7 +280,7 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
-        "effort": state.config.search.evolution.thorough if settled(state) else 1,
+        "effort": state.config.search.evolution.thorough if _thorough(state) else 1,
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
@@ -289,6 +289,14 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     if state.config.compositions is not None:
         inputs["chances"] = aims(state)
     return [Decision("evolve", inputs)]
+
+
+def _thorough(state: State) -> bool:
+    """Whether what is left is to search; a hull whose first labels all lie above has not begun."""
+    begun = state.config.compositions is None or (
+        state.ranking[0].best.height <= state.config.stop.window_ev_per_atom
+    )
+    return begun and settled(state)
 
 
 def aims(state: State) -> dict[str, float]:

@@ -10,10 +10,12 @@ three seeds not within 90 labels; with a floor of 0.05 one seed of three.
 """
 
 from collections.abc import Mapping
-from math import exp
+from math import exp, isinf
+from statistics import median
 
-#: a composition this far above the hull is tried e times less [eV/atom]
+#: a composition this far above the hull is tried e times less, at most and at least [eV/atom]
 SCALE = 0.05
+FINEST = 0.004
 #: share of the proposals that are spread evenly
 FLOOR = 0.25
 #: labels after which a composition is tried half as often
@@ -38,11 +40,31 @@ def chances(
         raise ValueError(
             f"chances: expected compositions and a floor of 0..1, got {list(heights)}, {floor}"
         )
+    scale = _scale(heights)
     wanted = {}
     for name, height in heights.items():
         # what is predicted far below the hull is a hole of the potential more often than not
-        known = 0.0 if height == float("inf") else max(height, -SCALE)
-        wanted[name] = exp(-known / SCALE) / (1 + tried.get(name, 0) / TRIED)
+        known = 0.0 if isinf(height) else max(height, -scale)
+        wanted[name] = exp(-known / scale) / (1 + tried.get(name, 0) / TRIED)
     total = sum(wanted.values())
     even = floor / len(wanted)
     return {name: even + (1 - floor) * value / total for name, value in wanted.items()}
+
+
+def _scale(heights: Mapping[str, float]) -> float:
+    """Half of what a composition comes near the hull by, as the middle one does [eV/atom]."""
+    found = [height for height in heights.values() if not isinf(height)]
+    return (
+        min(
+            max(
+                median(
+                    found,
+                )
+                / 2,
+                FINEST,
+            ),
+            SCALE,
+        )
+        if found
+        else SCALE
+    )

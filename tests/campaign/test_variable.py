@@ -203,6 +203,20 @@ def test_a_candidate_that_nobody_trusts_draws_nothing():
     assert policy.aims(history.state) == pytest.approx(before)
 
 
+@pytest.mark.parametrize(("lowest", "effort"), [(-1.2, 1), (-1.495, 4)])
+def test_a_search_is_thorough_when_nothing_changes_near_the_hull(lowest, effort):
+    known = [{"formula": "Cu", "enthalpy_ev_per_atom": -1.0},
+             {"formula": "Au", "enthalpy_ev_per_atom": -2.0}]  # fmt: skip
+    settings = several(compositions={"references": known}, stop={"patience_labels": 2})
+    history = History(settings)
+    history.seed([candidate(f"s{i}", "CuAu", number=i) for i in range(4)])
+    labelled(history, AuCu=lowest)
+    history.train()
+    (evolve,) = history.due()
+    # four labels that have not changed the hull; far above it they say nothing
+    assert evolve.inputs["effort"] == effort
+
+
 def test_the_volume_follows_the_labels_near_the_hull():
     state = begun().state
     scale = policy.volume_scale(state)

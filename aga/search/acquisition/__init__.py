@@ -15,6 +15,8 @@ from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
 _SAME_GEOMETRY = 1e-6
+# among several compositions a structure this many spreads above the hull is known not to be on it
+_SURE = 2.0
 
 
 class Acquisition(BaseModel, ABC):
@@ -91,13 +93,14 @@ class Acquisition(BaseModel, ABC):
         lowest = min((one.height for one in known), default=inf)
         ordered = self._ordered(candidates, lowest)
         asked = KnownCrystals(pending)
+        hopeful = _may_be_stable if len({one.formula for one in known}) > 1 else _anything
         far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
             if self._explores(len(archive) + len(asked)):
-                far = far or {one.id: archive.distance(one) for one in ordered}
+                far = far or {one.id: archive.distance(one) for one in ordered if hopeful(one)}
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -min(far[one.id], asked.distance(one)))
+                ordered.sort(key=lambda one: -min(far.get(one.id, 0.0), asked.distance(one)))
             elif self._exploits(len(archive) + len(asked)):
                 ordered.sort(key=lambda one: one.height + (one.spread or 0.0))
             candidate = next((one for one in ordered if blocks.free(one)), None)
@@ -149,6 +152,20 @@ class Acquisition(BaseModel, ABC):
             if height <= lowest + self.window_ev_per_atom
         ]
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
+
+
+def _anything(one: Candidate) -> bool:
+    """Of one composition whatever is new may be the answer."""
+    return True
+
+
+def _may_be_stable(one: Candidate) -> bool:
+    """Whether a label may change the hull, as far as the ensemble knows.
+
+    Novelty alone asks for a label of every ratio of the elements: of Cu-Au with up to 12 atoms 45,
+    most of them far above the hull and predicted so.
+    """
+    return one.spread is not None and one.height <= _SURE * one.spread
 
 
 class _Blocks:
