@@ -291,10 +291,11 @@ def test_among_several_compositions_novelty_counts_where_the_hull_may_change():
     rule = LowerConfidenceBound(explore=1.0)
     labels = [on_hull("alloy", CRYSTALS[0]), on_hull("silver", bulk("Ag"))]
     sure = Candidate("sure", bulk("Cu"), "strain", (), 0.2, 0.01)
-    open_ = Candidate("open", bulk("Au"), "strain", (), 0.2, 0.1)
-    assert ids(rule.choose([sure, open_, candidate(1, 0.01)], labels, [], 3)) == [
-        "open", "c01", "sure"
-    ]  # fmt: skip
+    open_ = Candidate("open", bulk("Au"), "strain", (), 0.09, 0.05)
+    wild = Candidate("wild", bulk("Pt"), "strain", (), 0.3, 0.2)
+    rows = [sure, open_, wild, candidate(1, 0.01)]
+    # then by their scores, 0.1 and 0.19
+    assert ids(rule.choose(rows, labels, [], 4)) == ["open", "c01", "wild", "sure"]
     # of one composition novelty is all that finds what the potential does not know
     rows = [candidate(1, 0.01), candidate(2, 0.2, 0.001)]
     far = max(rows, key=lambda one: distance(one.fingerprint, CRYSTALS_SEEN[0]))

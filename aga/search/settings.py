@@ -2,8 +2,13 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: compositions that one call covers; for more it is as many times larger
+#: compositions that a search is large enough for
 COMPOSITIONS = 30
+
+
+def breadth(compositions: int) -> float:
+    """How many times as much must be tried where so many compositions are searched."""
+    return max(1.0, compositions / COMPOSITIONS)
 
 
 class EvolutionSettings(BaseModel):
@@ -55,7 +60,7 @@ class EvolutionSettings(BaseModel):
         Of Cu-Au with up to 12 atoms there are 66 cells: 60 candidates per call are one of each, and
         of 60 survivors few had a relative of their own cell.
         """
-        least = max(1.0, compositions / COMPOSITIONS)
+        least = breadth(compositions)
         sizes = {
             "candidates": round(max(effort, least) * self.candidates),
             "keep": round(least * self.keep),

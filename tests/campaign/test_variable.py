@@ -275,6 +275,18 @@ def test_a_hull_that_has_not_changed_stops_the_search():
     assert stop.inputs["reason"].startswith("the hull of 3 structures has not changed for 3 labels")
 
 
+def test_of_many_compositions_more_proposals_are_asked_for():
+    for atoms, asked in ((8, 25), (12, 25 * 66 / 30)):
+        settings = several(
+            compositions={"atoms": [2, atoms]}, stop={"patience_proposals": 25}, overlap=False
+        )
+        assert len(settings.cells) == (66 if atoms == 12 else 28)
+        state = begun(settings).state
+        for tried in (asked - 1, asked):
+            state.proposals = state.proposals_before_best + tried
+            assert policy.searched(state) is (tried == asked)
+
+
 class Mixed(Invented):
     """Structures of any composition of the range."""
 
@@ -385,6 +397,7 @@ def test_evolution_proposes_for_every_composition_and_measures_from_the_hull(tmp
         51,
         "evolve",
         model=model,
+        effort=1,
         labels=references,
         weights={"strain": 0.5, "permute": 0.5},
         volume_scale=1.0,

@@ -17,6 +17,8 @@ from potentials import roles
 _SAME_GEOMETRY = 1e-6
 # among several compositions a structure this many spreads above the hull is known not to be on it
 _SURE = 2.0
+# and one this high is not thought to be, however large its spread [eV/atom]
+_HOPELESS = 0.1
 
 
 class Acquisition(BaseModel, ABC):
@@ -163,9 +165,10 @@ def _may_be_stable(one: Candidate) -> bool:
     """Whether a label may change the hull, as far as the ensemble knows.
 
     Novelty alone asks for a label of every ratio of the elements: of Cu-Au with up to 12 atoms 45,
-    most of them far above the hull and predicted so.
+    most of them far above the hull and predicted so; and what is least like anything has a large
+    spread and lies hundreds of meV above.
     """
-    return one.spread is not None and one.height <= _SURE * one.spread
+    return one.spread is not None and one.height <= min(_SURE * one.spread, _HOPELESS)
 
 
 class _Blocks:
