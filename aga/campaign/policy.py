@@ -315,7 +315,9 @@ def aims(state: State) -> dict[str, float]:
     for one in seen:
         lowest[one.formula] = min(one.height, lowest.get(one.formula, float("inf")))
     cells = {named(counts): named(reduced(counts)) for counts in state.config.cells}
-    heights = {cell: lowest.get(formula, float("inf")) for cell, formula in cells.items()}
+    # what was tried and is not there lay higher than all that the generation kept
+    unseen = max((one.height for one in trusted), default=float("inf"))
+    heights = {cell: lowest.get(formula, unseen) for cell, formula in cells.items()}
     return chances(heights, Counter(one.cell for one in state.known))
 
 

@@ -6,15 +6,19 @@ what it holds. Of all of this a floor is kept free, because predictions err.
 
 Measured on Cu-Au by EMT, cells of 2 to 6 atoms, 4 seeds: all four structures of the hull within
 1 meV/atom after 57 to 75 labels; with the proposals spread evenly, after 60 with one seed, and with
-three seeds not within 90 labels; with a floor of 0.05 one seed of three.
+three seeds not within 90 labels; with a floor of 0.05 one seed of three. With 66 cells of up to 12
+atoms most ratios come within 2 to 20 meV/atom of the hull: a fixed scale of 50 meV gave the cell of
+the ground state 1.5 % of the proposals, as if they were spread evenly.
 """
 
 from collections.abc import Mapping
 from math import exp, isinf
 from statistics import median
 
-#: a composition this far above the hull is tried e times less, at most and at least [eV/atom]
+#: a composition that lies higher by half the height of the middle one is tried e times less; at
+#: most by this much, for oxides and the first labels [eV/atom]
 SCALE = 0.05
+#: and at least by this much, the error of a good potential [eV/atom]
 FINEST = 0.004
 #: share of the proposals that are spread evenly
 FLOOR = 0.25
@@ -52,19 +56,6 @@ def chances(
 
 
 def _scale(heights: Mapping[str, float]) -> float:
-    """Half of what a composition comes near the hull by, as the middle one does [eV/atom]."""
+    """Half the height of the middle one: what is near where all come near [eV/atom]."""
     found = [height for height in heights.values() if not isinf(height)]
-    return (
-        min(
-            max(
-                median(
-                    found,
-                )
-                / 2,
-                FINEST,
-            ),
-            SCALE,
-        )
-        if found
-        else SCALE
-    )
+    return min(max(median(found) / 2, FINEST), SCALE) if found else SCALE

@@ -196,6 +196,16 @@ def test_compositions_near_the_hull_are_tried_more():
     assert policy.aims(history.state)["AuCu3"] > shares["AuCu3"]
 
 
+def test_a_composition_that_fell_out_of_the_generation_draws_little():
+    history = begun()
+    before = policy.aims(history.state)
+    history.evolve(candidate("low", "Cu2Au", -1.45), candidate("high", "CuAu", -1.3, number=2))
+    after = policy.aims(history.state)
+    # nobody knows of either at first, then one has come near and the other stayed behind
+    assert before["AuCu2"] == before["Au2Cu"]
+    assert after["AuCu2"] > 3 * after["Au2Cu"]
+
+
 def test_a_candidate_that_nobody_trusts_draws_nothing():
     history = begun()
     before = policy.aims(history.state)
