@@ -185,7 +185,8 @@ class StopConfig(Section):
     patience_proposals: int = Field(
         1500,
         ge=0,
-        description="New structures relaxed on the potential since the best was found, at least.",
+        description="New structures relaxed on the potential since the best was found, at least; "
+        "more in proportion where more than 30 compositions are searched.",
     )
     spread_ev_per_atom: float = Field(
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."

@@ -21,6 +21,8 @@ KINDS = acquisition.kinds()
 # distinct crystals of one composition, without symmetry
 CRYSTALS = seeds.many(Space({"Au": 2, "Cu": 2}, spacegroups=(1, 2)), 12, np.random.default_rng(0))
 
+CRYSTALS_SEEN = [fingerprint(atoms) for atoms in CRYSTALS]
+
 
 def candidate(index: int, enthalpy: float, spread: float = 0.02, name: str = "") -> Candidate:
     return Candidate(
@@ -283,6 +285,39 @@ def test_a_composition_that_nobody_labelled_is_the_newest_of_all():
     rows = [candidate(1, 0.0), Candidate("Cu", bulk("Cu"), "strain", (), 0.3, 0.01),
             Candidate("Au", bulk("Au"), "strain", (), 0.2, 0.01)]  # fmt: skip
     assert ids(rule.choose(rows, labels, [], 3)) == ["Au", "Cu", "c01"]
+
+
+def test_among_several_compositions_novelty_counts_where_the_hull_may_change():
+    rule = LowerConfidenceBound(explore=1.0)
+    labels = [on_hull("alloy", CRYSTALS[0]), on_hull("silver", bulk("Ag"))]
+    sure = Candidate("sure", bulk("Cu"), "strain", (), 0.2, 0.01)
+    open_ = Candidate("open", bulk("Au"), "strain", (), 0.09, 0.05)
+    wild = Candidate("wild", bulk("Pt"), "strain", (), 0.3, 0.2)
+    rows = [sure, open_, wild, candidate(1, 0.01)]
+    # then by their scores, 0.1 and 0.19
+    assert ids(rule.choose(rows, labels, [], 4)) == ["open", "c01", "wild", "sure"]
+    # of one composition novelty is all that finds what the potential does not know
+    rows = [candidate(1, 0.01), candidate(2, 0.2, 0.001)]
+    far = max(rows, key=lambda one: distance(one.fingerprint, CRYSTALS_SEEN[0]))
+    assert ids(rule.choose(rows, labels[:1], [], 1)) == [far.id]
+
+
+def test_a_relaxed_label_of_a_hull_does_not_block_what_lowers_it():
+    """Forces of 0.04 eV/Å can leave a meV, and phases lie as near as that."""
+    rule = LowerConfidenceBound(explore=0.0)
+    done = on_hull("alloy", CRYSTALS[0], fmax=0.04)
+    labels = [done, on_hull("silver", bulk("Ag"), fmax=0.01)]
+
+    def lower(height: float, spread: float) -> Candidate:
+        one = again(done, height, "lower")
+        return Candidate(one.id, one.atoms, one.origin, one.parents, one.enthalpy, spread, 0.0,
+                         ground=one.ground)  # fmt: skip
+
+    assert ids(rule.choose([lower(-0.001, 0.0002)], labels, [], 2)) == ["lower"]
+    assert not rule.choose([lower(-0.001, 0.0003)], labels, [], 2)
+    assert not rule.choose([lower(-0.0004, 0.00001)], labels, [], 2)
+    # where one composition is searched a relaxed label says what there is
+    assert not rule.choose([lower(-0.001, 0.0002)], labels[:1], [], 2)
 
 
 def test_candidate_and_known_survive_json():

@@ -364,3 +364,14 @@ def test_evolution_on_emt_goes_below_its_random_crystals():
     assert lowest.enthalpy <= min(fresh)
     assert lowest.enthalpy < 0.1
     assert found.statistics[1]["best_ev_per_atom"] <= found.statistics[0]["best_ev_per_atom"]
+
+
+def test_many_compositions_make_a_larger_search_and_so_does_thoroughness():
+    plain = EvolutionSettings(candidates=60, keep=40)
+    for effort, compositions, candidates, keep in (
+        (1, 1, 60, 40), (1, 30, 60, 40), (4, 30, 240, 40), (1, 66, 132, 88), (4, 66, 240, 88),
+        (4, 300, 600, 400),
+    ):  # fmt: skip
+        sized = plain.times(effort, compositions)
+        assert (sized.candidates, sized.keep) == (candidates, keep)
+        assert sized.carried == plain.carried

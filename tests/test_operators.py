@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aga.search import operators, seeds
+from aga.search.compositions import parsed
 from aga.search.operators import cut_and_splice
 from aga.search.operators.cut_and_splice import _repaired
 from aga.search.operators.permute import Permute
 from aga.search.operators.strain import Strain
 from aga.search.space import Space
+from aga.search.volumes import mixture_volume
 
 KINDS = operators.kinds()
 COMPOSITIONS = ({"Si": 8}, {"O": 4, "Ti": 2}, {"Au": 3, "Cu": 5})
@@ -143,6 +145,43 @@ def test_cut_and_splice_repairs_the_composition_at_the_cut():
     # one O too many: the one nearest to a cut leaves; one Ti missing: the nearest joins
     chosen = _repaired(numbers, inside, depth, Space({"O": 2, "Ti": 2}))
     assert sorted(chosen.tolist()) == [0, 2, 4, 5]
+
+
+@pytest.mark.parametrize("text", [("Au2Cu6", "Au6Cu2"), ("AuCu", "AuCu3"), ("Cu12", "Au4Cu8")])
+def test_cut_and_splice_takes_parents_of_other_compositions(text):
+    space = Space({"Au": 4, "Cu": 4})
+    parents = [seeds.many(Space(parsed(one)), 1, np.random.default_rng(3))[0] for one in text]
+    raw = [
+        cut_and_splice.CutAndSplice().vary([*parents], space, np.random.default_rng(seed))
+        for seed in range(20)
+    ]
+    made = [one for one in raw if one is not None]
+    assert len(made) >= 5
+    assert all(Counter(one.symbols) == {"Au": 4, "Cu": 4} for one in made)
+
+
+def test_cut_and_splice_makes_nothing_of_parents_with_too_few_atoms():
+    copper = seeds.many(Space({"Cu": 8}), 2, np.random.default_rng(0))
+    space = Space({"Au": 2, "Cu": 6})
+    operator = cut_and_splice.CutAndSplice()
+    assert operator.vary([*copper], space, np.random.default_rng(0)) is None
+    assert operator.propose(copper, space, np.random.default_rng(0)) is None
+
+
+def test_cut_and_splice_makes_room_for_the_atoms_of_the_child():
+    """Parents as dense as their elements: so is the child, whatever its composition."""
+    space = Space({"Au": 4, "Cu": 4})
+    parents = []
+    for counts in ({"Au": 8}, {"Cu": 8}):
+        (one,) = seeds.many(Space(counts), 1, np.random.default_rng(1))
+        one.set_cell(
+            one.cell.array * np.cbrt(8 * mixture_volume(counts) / one.get_volume()),
+            scale_atoms=True,
+        )
+        parents.append(one)
+    for seed in range(20):
+        child = cut_and_splice.CutAndSplice().vary([*parents], space, np.random.default_rng(seed))
+        assert child.get_volume() == pytest.approx(8 * mixture_volume(space.composition))
 
 
 def test_cut_and_splice_takes_origins_whose_slabs_fit_the_composition(monkeypatch):

@@ -18,6 +18,7 @@ from aga.search.adaptation import weights
 from aga.search.aims import chances
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import named, reduced
+from aga.search.settings import breadth
 from aga.search.volumes import mixture_volume
 from calculators.task import Pool
 
@@ -133,7 +134,7 @@ def _first_labels(state: State) -> list[Decision]:
         return new
     if state.models:
         # the ensemble trusts none of what it proposes: show it more of the space
-        return [_seed(state, MORE_SEEDS)] if _dry(state) else []
+        return [_seed(state, MORE_SEEDS)] if _dry(state) and not _only_searching(state) else []
     enough = len(state.labelled) >= max(2, state.config.search.initial_labels // 2)
     if _seed_tries(state) >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
         return []
@@ -195,7 +196,8 @@ def searched(state: State) -> bool:
     potential may know its energy and nothing asks for it.
     """
     tried = state.proposals - state.proposals_before_best
-    return tried >= state.config.stop.patience_proposals
+    asked = round(state.config.stop.patience_proposals * breadth(len(state.config.cells)))
+    return tried >= asked
 
 
 def _rivals(state: State, generation: Generation) -> list[Candidate]:
@@ -283,7 +285,7 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
-        "effort": state.config.search.evolution.thorough if settled(state) else 1,
+        "effort": state.config.search.evolution.thorough if _thorough(state) else 1,
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
@@ -292,6 +294,14 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     if state.config.compositions is not None:
         inputs["chances"] = aims(state)
     return [Decision("evolve", inputs)]
+
+
+def _thorough(state: State) -> bool:
+    """Whether what is left is to search; a hull whose first labels all lie above has not begun."""
+    begun = state.config.compositions is None or (
+        state.ranking[0].best.height <= state.config.stop.window_ev_per_atom
+    )
+    return begun and settled(state)
 
 
 def aims(state: State) -> dict[str, float]:
@@ -308,7 +318,9 @@ def aims(state: State) -> dict[str, float]:
     for one in seen:
         lowest[one.formula] = min(one.height, lowest.get(one.formula, float("inf")))
     cells = {named(counts): named(reduced(counts)) for counts in state.config.cells}
-    heights = {cell: lowest.get(formula, float("inf")) for cell, formula in cells.items()}
+    # what was tried and is not there lay higher than all that the generation kept
+    unseen = max((one.height for one in trusted), default=float("inf"))
+    heights = {cell: lowest.get(formula, unseen) for cell, formula in cells.items()}
     return chances(heights, Counter(one.cell for one in state.known))
 
 
@@ -367,7 +379,7 @@ def why_stop(state: State) -> str:
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
     tried = _seed_tries(state) >= SEED_TRIES and not _unasked(state)
     done = settled(state) and searched(state) and not _unknown(state)
-    if _dry(state) and (done or tried):
+    if _dry(state) and (done or (tried and not _only_searching(state))):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = current(state)
     if generation is None or state.outstanding("label", "train", "evolve"):
@@ -411,6 +423,11 @@ def _unknown(state: State) -> bool:
         one.spread is not None and one.spread > cap and one.height - one.spread < best
         for one in generation.candidates
     )
+
+
+def _only_searching(state: State) -> bool:
+    """Whether nothing is left to ask for but more proposals, which need no labels."""
+    return settled(state) and not searched(state) and not _unknown(state)
 
 
 def _open_questions(state: State, generation: Generation) -> bool:

@@ -174,7 +174,7 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         known,
         carried,
         spaces,
-        config.search.evolution.times(task.inputs["effort"]),
+        config.search.evolution.times(task.inputs["effort"], len(config.cells)),
         chosen,
         task.inputs["weights"],
         relaxer,

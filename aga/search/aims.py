@@ -6,14 +6,20 @@ what it holds. Of all of this a floor is kept free, because predictions err.
 
 Measured on Cu-Au by EMT, cells of 2 to 6 atoms, 4 seeds: all four structures of the hull within
 1 meV/atom after 57 to 75 labels; with the proposals spread evenly, after 60 with one seed, and with
-three seeds not within 90 labels; with a floor of 0.05 one seed of three.
+three seeds not within 90 labels; with a floor of 0.05 one seed of three. With 66 cells of up to 12
+atoms most ratios come within 2 to 20 meV/atom of the hull: a fixed scale of 50 meV gave the cell of
+the ground state 1.5 % of the proposals, as if they were spread evenly.
 """
 
 from collections.abc import Mapping
-from math import exp
+from math import exp, isinf
+from statistics import median
 
-#: a composition this far above the hull is tried e times less [eV/atom]
+#: a composition that lies higher by half the height of the middle one is tried e times less; at
+#: most by this much, for oxides and the first labels [eV/atom]
 SCALE = 0.05
+#: and at least by this much, the error of a good potential [eV/atom]
+FINEST = 0.004
 #: share of the proposals that are spread evenly
 FLOOR = 0.25
 #: labels after which a composition is tried half as often
@@ -38,11 +44,18 @@ def chances(
         raise ValueError(
             f"chances: expected compositions and a floor of 0..1, got {list(heights)}, {floor}"
         )
+    scale = _scale(heights)
     wanted = {}
     for name, height in heights.items():
         # what is predicted far below the hull is a hole of the potential more often than not
-        known = 0.0 if height == float("inf") else max(height, -SCALE)
-        wanted[name] = exp(-known / SCALE) / (1 + tried.get(name, 0) / TRIED)
+        known = 0.0 if isinf(height) else max(height, -scale)
+        wanted[name] = exp(-known / scale) / (1 + tried.get(name, 0) / TRIED)
     total = sum(wanted.values())
     even = floor / len(wanted)
     return {name: even + (1 - floor) * value / total for name, value in wanted.items()}
+
+
+def _scale(heights: Mapping[str, float]) -> float:
+    """Half the height of the middle one: what is near where all come near [eV/atom]."""
+    found = [height for height in heights.values() if not isinf(height)]
+    return min(max(median(found) / 2, FINEST), SCALE) if found else SCALE

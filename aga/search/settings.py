@@ -2,6 +2,14 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+#: compositions that a search is large enough for
+COMPOSITIONS = 30
+
+
+def breadth(compositions: int) -> float:
+    """How many times as much must be tried where so many compositions are searched."""
+    return max(1.0, compositions / COMPOSITIONS)
+
 
 class EvolutionSettings(BaseModel):
     """How one call of `evolution.evolve` searches.
@@ -12,7 +20,12 @@ class EvolutionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    candidates: int = Field(60, ge=1, description="New structures relaxed per call.")
+    candidates: int = Field(
+        60,
+        ge=1,
+        description="New structures relaxed per call; more in proportion where more than 30 "
+        "compositions are searched, like what is kept.",
+    )
     thorough: int = Field(
         4,
         ge=1,
@@ -41,6 +54,15 @@ class EvolutionSettings(BaseModel):
         0.1, ge=0, description="Tolerance of restoring the symmetry of parents [Å]; 0: as they are."
     )
 
-    def times(self, effort: int) -> "EvolutionSettings":
-        """The same search with ``effort`` times as many candidates."""
-        return self.model_copy(update={"candidates": effort * self.candidates})
+    def times(self, effort: float, compositions: int = 1) -> "EvolutionSettings":
+        """The same search with ``effort`` times as many candidates, or more for many compositions.
+
+        Of Cu-Au with up to 12 atoms there are 66 cells: 60 candidates per call are one of each, and
+        of 60 survivors few had a relative of their own cell.
+        """
+        least = breadth(compositions)
+        sizes = {
+            "candidates": round(max(effort, least) * self.candidates),
+            "keep": round(least * self.keep),
+        }
+        return self.model_copy(update=sizes)

@@ -445,6 +445,18 @@ def test_generations_that_bring_nothing_end_a_search_that_has_settled():
     assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
 
 
+def test_a_settled_search_with_nothing_to_label_goes_on_until_it_has_tried_enough():
+    """Four generations without a label, where random structures would be no news."""
+    stop = {"patience_labels": 3, "patience_proposals": 24}
+    history = History(strict(stop=stop, budget={"labels": 40})).begun(1.0, 1.1)
+    before = history.state.proposals
+    while history.state.proposals - before < 24:
+        assert history.kinds() == ["evolve"]
+        history.evolve(candidate("again", 0, 1.0005, 0.001))
+    assert len(history.state.generations) > policy.DRY_GENERATIONS
+    assert history.kinds() == ["stop_search"]
+
+
 def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
     history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
     history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))

@@ -139,6 +139,7 @@ def test_train_evolve_and_polish_find_each_other(bench):
 
     inputs = {
         "model": train.key,
+        "effort": 1,
         "labels": references,
         "weights": {"strain": 0.5, "rattle": 0.5},
         "volume_per_atom": 0.0,

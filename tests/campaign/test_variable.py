@@ -196,11 +196,35 @@ def test_compositions_near_the_hull_are_tried_more():
     assert policy.aims(history.state)["AuCu3"] > shares["AuCu3"]
 
 
+def test_a_composition_that_fell_out_of_the_generation_draws_little():
+    history = begun()
+    before = policy.aims(history.state)
+    history.evolve(candidate("low", "Cu2Au", -1.45), candidate("high", "CuAu", -1.3, number=2))
+    after = policy.aims(history.state)
+    # nobody knows of either at first, then one has come near and the other stayed behind
+    assert before["AuCu2"] == before["Au2Cu"]
+    assert after["AuCu2"] > 3 * after["Au2Cu"]
+
+
 def test_a_candidate_that_nobody_trusts_draws_nothing():
     history = begun()
     before = policy.aims(history.state)
     history.evolve(candidate("hole", "AuCu3", -50.0, spread=9.0))
     assert policy.aims(history.state) == pytest.approx(before)
+
+
+@pytest.mark.parametrize(("lowest", "effort"), [(-1.2, 1), (-1.495, 4)])
+def test_a_search_is_thorough_when_nothing_changes_near_the_hull(lowest, effort):
+    known = [{"formula": "Cu", "enthalpy_ev_per_atom": -1.0},
+             {"formula": "Au", "enthalpy_ev_per_atom": -2.0}]  # fmt: skip
+    settings = several(compositions={"references": known}, stop={"patience_labels": 2})
+    history = History(settings)
+    history.seed([candidate(f"s{i}", "CuAu", number=i) for i in range(4)])
+    labelled(history, AuCu=lowest)
+    history.train()
+    (evolve,) = history.due()
+    # four labels that have not changed the hull; far above it they say nothing
+    assert evolve.inputs["effort"] == effort
 
 
 def test_the_volume_follows_the_labels_near_the_hull():
@@ -259,6 +283,18 @@ def test_a_hull_that_has_not_changed_stops_the_search():
     (stop,) = history.due()
     assert stop.kind == "stop_search"
     assert stop.inputs["reason"].startswith("the hull of 3 structures has not changed for 3 labels")
+
+
+def test_of_many_compositions_more_proposals_are_asked_for():
+    for atoms, asked in ((8, 25), (12, 25 * 66 / 30)):
+        settings = several(
+            compositions={"atoms": [2, atoms]}, stop={"patience_proposals": 25}, overlap=False
+        )
+        assert len(settings.cells) == (66 if atoms == 12 else 28)
+        state = begun(settings).state
+        for tried in (asked - 1, asked):
+            state.proposals = state.proposals_before_best + tried
+            assert policy.searched(state) is (tried == asked)
 
 
 class Mixed(Invented):
@@ -371,6 +407,7 @@ def test_evolution_proposes_for_every_composition_and_measures_from_the_hull(tmp
         51,
         "evolve",
         model=model,
+        effort=1,
         labels=references,
         weights={"strain": 0.5, "permute": 0.5},
         volume_scale=1.0,

@@ -15,6 +15,15 @@ from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
 _SAME_GEOMETRY = 1e-6
+# what is predicted below the hull by more than this and by some spreads is news, even of a
+# structure that is labelled and relaxed: forces of 0.04 eV/Å left CuAu 1.1 meV above its minimum,
+# and the search of a hull ended there [eV/atom]
+_NEWS = 0.0005
+_NEWS_SPREADS = 4.0
+# among several compositions a structure this many spreads above the hull is known not to be on it
+_SURE = 2.0
+# and one this high is not thought to be, however large its spread [eV/atom]
+_HOPELESS = 0.1
 
 
 class Acquisition(BaseModel, ABC):
@@ -28,6 +37,8 @@ class Acquisition(BaseModel, ABC):
     - it does not block a copy predicted clearly (``twin_ev_per_atom``) below its own label;
     - one at a time, the *best* labelled structure does not block a copy predicted no higher than
       ``twin_ev_per_atom`` above it, nor itself relaxed on the potential.
+
+    On a convex hull nor does a label that is relaxed block a copy predicted clearly below the hull.
 
     Enthalpies are compared above the ground of each composition (see `Candidate`); on a convex hull
     every labelled structure of it is the best.
@@ -91,13 +102,14 @@ class Acquisition(BaseModel, ABC):
         lowest = min((one.height for one in known), default=inf)
         ordered = self._ordered(candidates, lowest)
         asked = KnownCrystals(pending)
+        hopeful = _may_be_stable if _several(known) else _anything
         far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
             if self._explores(len(archive) + len(asked)):
-                far = far or {one.id: archive.distance(one) for one in ordered}
+                far = far or {one.id: archive.distance(one) for one in ordered if hopeful(one)}
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -min(far[one.id], asked.distance(one)))
+                ordered.sort(key=lambda one: -min(far.get(one.id, 0.0), asked.distance(one)))
             elif self._exploits(len(archive) + len(asked)):
                 ordered.sort(key=lambda one: one.height + (one.spread or 0.0))
             candidate = next((one for one in ordered if blocks.free(one)), None)
@@ -151,6 +163,30 @@ class Acquisition(BaseModel, ABC):
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
 
+def _several(known: Sequence[Known]) -> bool:
+    """Whether structures stand on a hull of several compositions."""
+    return len({one.formula for one in known}) > 1
+
+
+def _lowers_hull(one: Candidate) -> bool:
+    return one.height < -max(_NEWS, _NEWS_SPREADS * (one.spread or 0.0))
+
+
+def _anything(one: Candidate) -> bool:
+    """Of one composition whatever is new may be the answer."""
+    return True
+
+
+def _may_be_stable(one: Candidate) -> bool:
+    """Whether a label may change the hull, as far as the ensemble knows.
+
+    Novelty alone asks for a label of every ratio of the elements: of Cu-Au with up to 12 atoms 45,
+    most of them far above the hull and predicted so; and what is least like anything has a large
+    spread and lies hundreds of meV above.
+    """
+    return one.spread is not None and one.height <= min(_SURE * one.spread, _HOPELESS)
+
+
 class _Blocks:
     """What stands in the way of a candidate."""
 
@@ -159,6 +195,7 @@ class _Blocks:
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
         self._best = _best(self._known)
+        self._several = _several(known)
         # a twin that is being labelled is the one allowed
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
 
@@ -184,8 +221,10 @@ class _Blocks:
         return [one for one in self._known.within(candidate) if _near(candidate, one)]
 
     def _blocks(self, one: Known, candidate: Candidate) -> bool:
-        if _finished(one) or _same_geometry(one, candidate):
+        if _same_geometry(one, candidate):
             return True
+        if _finished(one):
+            return not (self._several and _lowers_hull(candidate))
         return candidate.height >= one.height - self._margin
 
     def _near_best(self, candidate: Candidate) -> bool:
