@@ -178,7 +178,7 @@ def test_an_engine_that_always_fails_ends_the_campaign_with_its_reason(tmp_path,
 
 
 #: of a campaign whose first structures meet every mood once
-SEED = 43
+SEED = 13
 
 
 def test_engines_that_fail_now_and_then_do_not_end_it(tmp_path):
