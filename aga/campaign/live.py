@@ -74,7 +74,7 @@ def view(state: State, pools: Pools, clocks: Clocks, spacegroup_of: Callable[[Gr
     return View(
         title=f"{config.name}: {cell}, {config.engine.description()}",
         doing=_doing(state),
-        best=[_structure(state, group, spacegroup_of) for group in state.ranking[:STRUCTURES]],
+        best=[_structure(state, group, spacegroup_of) for group in state.groups.first(STRUCTURES)],
         done=len(state.labelled),
         failed=len(state.failures),
         pending=len(state.outstanding("label", "relax")),
@@ -97,7 +97,7 @@ def _doing(state: State) -> str:
 
 
 def _structure(state: State, group: Group, spacegroup_of: Callable[[Group], str]) -> list[str]:
-    lowest = state.ranking[0].best.height
+    lowest = state.lowest.best.height
     shown = state.confirmed(group) or group.best
     several = state.config.compositions is not None
     return [

@@ -5,37 +5,38 @@ Start, resume and restart after a crash are one path, because nothing but the re
 
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from aga.campaign import confirmation
 from aga.campaign.spaces import missing_ends, plain_space
-from aga.campaign.state import Decision, Generation, State, label_references
+from aga.campaign.state import Decision, State, label_references
+from aga.campaign.stopping import (
+    SEED_TRIES,
+    dry,
+    only_searching,
+    picked,
+    rivals,
+    settled,
+    thorough,
+    unlabelled,
+    why_stop,
+)
 from aga.search import operators
 from aga.search.adaptation import weights
 from aga.search.aims import chances
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import named, reduced
-from aga.search.settings import breadth
 from aga.search.volumes import mixture_volume
 from calculators.task import Pool
 
-#: seed tasks at most, when too few of the first labels succeed
-SEED_TRIES = 3
 #: random structures that an ensemble is shown at a time when it trusts nothing it proposes
 MORE_SEEDS = 4
-#: runs of the genetic algorithm in a row that bring nothing to label, before the search is over
-DRY_GENERATIONS = 3
 #: share of the first labels that must be there before the first training may begin
 FIRST_SHARE = 0.75
 #: predictions that the calibration looks back on
 CALIBRATION_LABELS = 24
-#: share of the last labels that may be misjudged in a search that has settled
-MISJUDGED = 0.2
-#: a prediction is not exact to less, whatever its spread [eV/atom]
-_NOISE = 0.001
 #: structures this close to the best say what volume to search at [eV/atom]
 VOLUME_WINDOW = 0.15
 
@@ -97,9 +98,9 @@ def _trouble(state: State) -> str:
             failure = record.outcome["failure"]
             return f"{record.kind} (task {record.ordinal}) failed: {failure['reason']}"
     failed = state.failures
-    if not failed or _seed_tries(state) < SEED_TRIES or state.outstanding():
+    if not failed or state.seed_tries < SEED_TRIES or state.outstanding():
         return ""
-    if _unasked(state):
+    if state.unasked:
         return ""
     if missing := missing_ends(state.config, state.known):
         return (
@@ -115,101 +116,43 @@ def _trouble(state: State) -> str:
     )
 
 
-def _seed_tries(state: State) -> int:
-    return sum(record.kind == "seed" for record in state.since_resumed)
-
-
-def _unasked(state: State) -> list[Candidate]:
-    """Structures to begin with that nobody has asked the engine for."""
-    return [seed for seed in state.seeds if seed.id not in state.asked_ids]
-
-
 def _first_labels(state: State) -> list[Decision]:
     """The labels of random crystals that everything begins with."""
     if state.outstanding("seed"):
         return []
-    affordable = _unasked(state)[: max(0, _labels_left(state))]
+    affordable = state.unasked[: max(0, state.labels_left)]
     new = [_label_task(state, seed, "seed") for seed in affordable]
     if new or state.outstanding("label"):
         return new
     if state.models:
         # the ensemble trusts none of what it proposes: show it more of the space
-        return [_seed(state, MORE_SEEDS)] if _dry(state) and not _only_searching(state) else []
+        return [_seed(state, MORE_SEEDS)] if dry(state) and not only_searching(state) else []
     enough = len(state.labelled) >= max(2, state.config.search.initial_labels // 2)
-    if _seed_tries(state) >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
+    if state.seed_tries >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
         return []
     return [_seed(state, 0 if enough else None)]
 
 
 def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     """Candidates of the newest generation, as many as there is room for."""
-    generation = current(state)
+    generation = state.current
     if generation is None:
         return []
-    room = batch_size(state, slots) - _picked(state, generation)
+    room = batch_size(state, slots) - picked(state, generation)
     if state.config.overlap:
         waiting = len(state.outstanding("label", "relax"))
         room = min(room, slots["dft"] + 1 - waiting)
-    room = min(room, _labels_left(state))
+    room = min(room, state.labels_left)
     if room <= 0:
         return []
     if settled(state):
         # what is left to ask is whether anything lies as low as the best
-        rivals = {candidate.id for candidate in _rivals(state, generation)}
+        low = {candidate.id for candidate in rivals(state, generation)}
         offered = unlabelled(state, generation, len(generation.candidates))
-        chosen = [candidate for candidate in offered if candidate.id in rivals][:room]
+        chosen = [candidate for candidate in offered if candidate.id in low][:room]
     else:
         chosen = unlabelled(state, generation, room)
     return [_label_task(state, candidate, "search") for candidate in chosen]
-
-
-def settled(state: State) -> bool:
-    """Whether the best structure has been the same for some labels that held no surprise.
-
-    Random structures begin the count anew: they are asked for where something is not understood.
-    """
-    unchanged = len(state.labelled) - max(state.best_since, state.seeded)
-    patience = state.config.stop.patience_labels
-    return bool(state.models) and unchanged >= patience and not surprised(state)
-
-
-def surprised(state: State) -> bool:
-    """Whether the potential has lately misjudged by more than what parts structures from the best.
-
-    While it errs by 0.3 eV/atom on what it places 0.1 above the best, it cannot tell that nothing
-    lies lower, however many labels have found nothing.
-    """
-    stop, best = state.config.stop, state.ranking[0].best.height
-    asked = (one for one in reversed(state.labelled) if one.purpose == "search")
-    wrong = 0
-    for one in islice(asked, stop.patience_labels):
-        error = one.known.enthalpy - (one.predicted or 0.0)
-        above = one.known.height - error - best
-        wrong += abs(error) > max(above, stop.window_ev_per_atom)
-    return wrong > MISJUDGED * stop.patience_labels
-
-
-def searched(state: State) -> bool:
-    """Whether enough has been tried on the potential since the best structure was found.
-
-    Labels alone do not tell: where the operators have not yet come upon the ground state, the
-    potential may know its energy and nothing asks for it.
-    """
-    tried = state.proposals - state.proposals_before_best
-    asked = round(state.config.stop.patience_proposals * breadth(len(state.config.cells)))
-    return tried >= asked
-
-
-def _rivals(state: State, generation: Generation) -> list[Candidate]:
-    """Candidates that may lie as low as the best: within the window and within some spreads."""
-    stop = state.config.stop
-    best = state.ranking[0].best.height
-
-    def may_win(one: Candidate) -> bool:
-        doubt = stop.rival_spreads * (one.spread or 0.0) + _NOISE
-        return one.height <= best + min(stop.window_ev_per_atom, doubt)
-
-    return [one for one in generation.candidates if may_win(one)]
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
@@ -220,25 +163,6 @@ def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:
     return Decision(
         "label", {"candidate": candidate.to_dict(), "purpose": purpose, "raw_spread": raw}
     )
-
-
-def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:
-    """Up to ``n`` candidates of a generation that are worth a label and wait for none."""
-    pending = [state.asked_for(record) for record in state.outstanding("label")]
-    failed = [state.asked_for(record) for record in state.failures]
-    offered = [one for one in generation.candidates if one.id not in state.asked_ids]
-    rule = state.config.search.acquisition
-    # what the engine could not compute it will not compute from a copy either
-    return rule.choose(offered, state.known, [*pending, *failed], n)
-
-
-def _picked(state: State, generation: Generation) -> int:
-    return sum(identity in state.asked_ids for identity in generation.ids)
-
-
-def current(state: State) -> Generation | None:
-    """The newest finished generation."""
-    return state.generations[-1] if state.generations else None
 
 
 def _train(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
@@ -276,7 +200,7 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     """The genetic algorithm on the newest model, or again where nothing is left to do."""
     if not state.models or state.outstanding("evolve"):
         return []
-    generation = current(state)
+    generation = state.current
     newest = state.models[-1]
     stale = generation is None or generation.model != newest.key
     idle = not busy and not state.outstanding("label", "train")
@@ -285,7 +209,7 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
-        "effort": state.config.search.evolution.thorough if _thorough(state) else 1,
+        "effort": state.config.search.evolution.thorough if thorough(state) else 1,
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
@@ -296,17 +220,9 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     return [Decision("evolve", inputs)]
 
 
-def _thorough(state: State) -> bool:
-    """Whether what is left is to search; a hull whose first labels all lie above has not begun."""
-    begun = state.config.compositions is None or (
-        state.ranking[0].best.height <= state.config.stop.window_ev_per_atom
-    )
-    return begun and settled(state)
-
-
 def aims(state: State) -> dict[str, float]:
     """The probability of each composition, by how near the hull its labels and candidates come."""
-    generation = current(state)
+    generation = state.current
     cap = state.config.search.acquisition.spread_cap_ev_per_atom
     trusted = [
         one
@@ -357,84 +273,3 @@ def volume_guess(state: State) -> float:
     lowest = min(one.enthalpy for one in state.known)
     near = [one for one in state.known if one.enthalpy <= lowest + VOLUME_WINDOW]
     return float(np.mean([one.atoms.get_volume() / len(one.atoms) for one in near]))
-
-
-def _labels_left(state: State) -> int:
-    """Labels that the search may still ask for; the rest is kept for the confirmation."""
-    budget = state.config.budget
-    return budget.labels - budget.confirm_reserve - state.asked
-
-
-def why_stop(state: State) -> str:
-    """Why the search is over, or an empty string.
-
-    Either the budget is spent, or the answer has stopped changing: the best structure has been
-    the same for some labels and many proposals, nothing unlabelled is predicted as low, and the
-    ensemble is sure of what lies there.
-    """
-    budget, stop = state.config.budget, state.config.stop
-    if state.hours_used >= budget.hours:
-        return f"the time is used up ({budget.hours:g} h)"
-    if _labels_left(state) <= 0 and not state.outstanding("label"):
-        return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
-    tried = _seed_tries(state) >= SEED_TRIES and not _unasked(state)
-    done = settled(state) and searched(state) and not _unknown(state)
-    if _dry(state) and (done or (tried and not _only_searching(state))):
-        return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
-    generation = current(state)
-    if generation is None or state.outstanding("label", "train", "evolve"):
-        return ""
-    if generation.model != state.models[-1].key or state.models[-1].labels < state.distinct_labels:
-        return ""
-    if not done or _open_questions(state, generation):
-        return ""
-    unchanged = len(state.labelled) - state.best_since
-    best = f"best structure ({state.ranking[0].best.enthalpy:.4f} eV/atom)"
-    if state.config.compositions is not None:
-        best = f"hull of {len(state.answer)} structures"
-    return (
-        f"the {best} has not changed for {unchanged} labels and every candidate that may lie as "
-        f"low, by {stop.rival_spreads:g} spreads, is labelled"
-    )
-
-
-def _dry(state: State) -> bool:
-    """Whether the last generations all ended without a label, and the ensemble knows all labels."""
-    if state.outstanding() or len(state.generations) < DRY_GENERATIONS:
-        return False
-    if state.models[-1].labels < state.distinct_labels:
-        return False
-    last = state.generations[-DRY_GENERATIONS:]
-    same_model = all(generation.model == state.models[-1].key for generation in last)
-    return same_model and not any(_picked(state, generation) for generation in last)
-
-
-def _unknown(state: State) -> bool:
-    """Whether a candidate that is not trusted enough for a label may still lie below the best.
-
-    More random structures are labelled then, until the ensemble knows what it is.
-    """
-    generation = current(state)
-    if generation is None:
-        return False
-    cap = state.config.search.acquisition.spread_cap_ev_per_atom
-    best = state.ranking[0].best.height
-    return any(
-        one.spread is not None and one.spread > cap and one.height - one.spread < best
-        for one in generation.candidates
-    )
-
-
-def _only_searching(state: State) -> bool:
-    """Whether nothing is left to ask for but more proposals, which need no labels."""
-    return settled(state) and not searched(state) and not _unknown(state)
-
-
-def _open_questions(state: State, generation: Generation) -> bool:
-    """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
-    stop = state.config.stop
-    near = _rivals(state, generation)
-    offered = unlabelled(state, generation, len(generation.candidates))
-    waiting = {candidate.id for candidate in offered}
-    unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]
-    return any(candidate.id in waiting for candidate in near) or bool(unsure)

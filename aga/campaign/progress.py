@@ -67,9 +67,9 @@ class Progress:
             stable = sorted((one.best.formula, self._spacegroup(one)) for one in state.answer)
             names = ", ".join(f"{formula} {group}" for formula, group in stable)
             return f"on the hull: {names}, {after}"
-        best = state.ranking[0].best
+        best = state.lowest.best
         return (
-            f"best so far: {self._spacegroup(state.ranking[0])} {best.enthalpy:.4f} eV/atom, "
+            f"best so far: {self._spacegroup(state.lowest)} {best.enthalpy:.4f} eV/atom, "
             f"largest force {best.fmax:.2f} eV/Å, {after}"
         )
 

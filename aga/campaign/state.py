@@ -163,6 +163,11 @@ class State:
         return self.groups.ranking
 
     @property
+    def lowest(self) -> Group:
+        """The first of the ranking; there must be a label."""
+        return self.groups.first(1)[0]
+
+    @property
     def answer(self) -> list[Group]:
         """What the search is for: the lowest structure, or all that are on the hull."""
         if self.config.compositions is None:
@@ -184,6 +189,27 @@ class State:
         """Single points that the budget has paid for, those that are not answered yet included."""
         running = sum(record.inputs["points"] for record in self.outstanding("relax"))
         return len(self._kinds.get("label", ())) + self.relaxation_points + int(running)
+
+    @property
+    def labels_left(self) -> int:
+        """Labels that the search may still ask for; the rest is kept for the confirmation."""
+        budget = self.config.budget
+        return budget.labels - budget.confirm_reserve - self.asked
+
+    @property
+    def unasked(self) -> list[Candidate]:
+        """Structures to begin with that nobody has asked the engine for."""
+        return [seed for seed in self.seeds if seed.id not in self.asked_ids]
+
+    @property
+    def seed_tries(self) -> int:
+        """Seed tasks since the user last started a campaign that had ended."""
+        return sum(seed.ordinal >= self.resumed for seed in self._kinds.get("seed", ()))
+
+    @property
+    def current(self) -> Generation | None:
+        """The newest finished generation."""
+        return self.generations[-1] if self.generations else None
 
     @property
     def distinct_labels(self) -> int:
@@ -275,8 +301,7 @@ class State:
             was = self._stand(known)
             self.groups.put(home, known)
             if {group.id for group in self.answer} != before or known.enthalpy < was - IMPROVEMENT:
-                (first,) = self.groups.first(1)
-                self.best_since, self.best_was = len(self.labelled), first.best.enthalpy
+                self.best_since, self.best_was = len(self.labelled), self.lowest.best.enthalpy
                 self.proposals_before_best = self.proposals
 
     def _stand(self, known: Known) -> float:
@@ -293,7 +318,7 @@ class State:
         if not (np.isfinite(ground) and known.enthalpy >= ground):
             self.hull = hull_of(self.config, self.known)
             stand(self.known, self.hull)
-            stand(self.generations[-1].candidates if self.generations else (), self.hull)
+            stand(self.current.candidates if self.current else (), self.hull)
             self.groups.rank_anew()
         return ground
 

@@ -240,3 +240,15 @@ def without_times(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [without_times(value) for value in data]
     return data
+
+
+def strict(**changes):
+    return config(overlap=False, **changes)
+
+
+def promising(*numbers, prefix="e", enthalpy=0.9, spread=0.01):
+    """Candidates worth a label."""
+    return [
+        candidate(f"{prefix}{number}", number, enthalpy + 0.001 * number, spread)
+        for number in numbers
+    ]

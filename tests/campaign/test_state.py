@@ -98,6 +98,52 @@ def test_a_failed_label_is_an_oracle_call():
     assert history.state.asked == 4
 
 
+def test_labels_are_kept_back_for_the_confirmation():
+    history = History()
+    assert (history.state.labels_left, history.state.config.budget.labels) == (16, 20)
+    history.seed()
+    labels = history.take()
+    assert history.state.labels_left == 12  # those that wait are paid for
+    history.close(labels[0], {"label": label(1.0).to_dict()})
+    history.fail(labels[1])
+    assert history.state.labels_left == 12
+
+
+def test_seeds_are_unasked_until_their_label_is_recorded():
+    history = History()
+    history.seed([candidate("a", 1), candidate("b", 4)])
+    assert [seed.id for seed in history.state.unasked] == ["a", "b"]
+    first, _ = history.due()
+    (task,) = history.take(first)
+    assert [seed.id for seed in history.state.unasked] == ["b"]
+    history.fail(task)  # asked for, whatever became of it
+    assert [seed.id for seed in history.state.unasked] == ["b"]
+
+
+def test_a_resumed_campaign_may_try_its_seeds_anew():
+    history = History()
+    another = Decision("seed", {"count": 4, "first": True})
+    history.take(another, another)
+    assert history.state.seed_tries == 2
+    history.take(Decision("finish", {"reason": "x", "failed": True}), Decision("resume", {}))
+    assert history.state.seed_tries == 0
+    history.take(another)
+    assert history.state.seed_tries == 1
+
+
+def test_the_current_generation_is_the_newest_that_is_finished():
+    history = History()
+    assert history.state.current is None
+    history.begun()
+    history.evolve(candidate("a", 5, 0.9))
+    history.labels(label(0.9))
+    history.train()
+    (evolve,) = history.take()
+    assert history.state.current.ids == ("a",)
+    history.fail(evolve)
+    assert history.state.current.ids == ("a",)
+
+
 @pytest.mark.parametrize("overlap", [True, False])
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
@@ -199,6 +245,7 @@ def test_what_is_kept_up_to_date_is_what_the_records_say(tmp_path, overlap, seed
             campaign.reopen()
         state = campaign.store.state()
         assert kept(state) == seen_in_records(state)
+        assert [state.lowest] == state.ranking[:1] if state.labelled else not state.ranking
         for record in [*state.outstanding("label"), *state.failures]:
             assert state.asked_for(record).to_dict() == record.inputs["candidate"]
             assert state.asked_for(record) is state.asked_for(record)

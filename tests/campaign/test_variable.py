@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
-from aga.campaign import confirmation, policy, tasks
+from aga.campaign import confirmation, policy, stopping, tasks
 from aga.campaign.run import FINISHED, start
 from aga.campaign.state import Decision, replay
 from aga.campaign.store import Store
@@ -294,7 +294,7 @@ def test_of_many_compositions_more_proposals_are_asked_for():
         state = begun(settings).state
         for tried in (asked - 1, asked):
             state.proposals = state.proposals_before_best + tried
-            assert policy.searched(state) is (tried == asked)
+            assert stopping.searched(state) is (tried == asked)
 
 
 class Mixed(Invented):

@@ -1,0 +1,170 @@
+"""When the search is over, and what is still worth a label: pure functions of the state.
+
+The search ends where the answer has stopped changing for labels and for proposals, the potential
+has lately judged well, and nothing that may lie as low as the best is unlabelled or unknown.
+"""
+
+from itertools import islice
+
+from aga.campaign.state import Generation, State
+from aga.search.candidate import Candidate
+from aga.search.settings import breadth
+
+#: seed tasks at most, when too few of the first labels succeed
+SEED_TRIES = 3
+#: runs of the genetic algorithm in a row that bring nothing to label, before the search is over
+DRY_GENERATIONS = 3
+#: share of the last labels that may be misjudged in a search that has settled
+MISJUDGED = 0.2
+#: a prediction is not exact to less, whatever its spread [eV/atom]
+_NOISE = 0.001
+
+
+def why_stop(state: State) -> str:
+    """Why the search is over, or an empty string.
+
+    Either the budget is spent, or the answer has stopped changing: the best structure has been
+    the same for some labels and many proposals, nothing unlabelled is predicted as low, and the
+    ensemble is sure of what lies there.
+    """
+    budget, stop = state.config.budget, state.config.stop
+    if state.hours_used >= budget.hours:
+        return f"the time is used up ({budget.hours:g} h)"
+    if state.labels_left <= 0 and not state.outstanding("label"):
+        return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
+    tried = state.seed_tries >= SEED_TRIES and not state.unasked
+    done = settled(state) and searched(state) and not _unknown(state)
+    if dry(state) and (done or (tried and not only_searching(state))):
+        return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
+    generation = state.current
+    if generation is None or state.outstanding("label", "train", "evolve"):
+        return ""
+    if generation.model != state.models[-1].key or state.models[-1].labels < state.distinct_labels:
+        return ""
+    if not done or _open_questions(state, generation):
+        return ""
+    unchanged = len(state.labelled) - state.best_since
+    best = f"best structure ({state.lowest.best.enthalpy:.4f} eV/atom)"
+    if state.config.compositions is not None:
+        best = f"hull of {len(state.answer)} structures"
+    return (
+        f"the {best} has not changed for {unchanged} labels and every candidate that may lie as "
+        f"low, by {stop.rival_spreads:g} spreads, is labelled"
+    )
+
+
+def settled(state: State) -> bool:
+    """Whether the best structure has been the same for some labels that held no surprise.
+
+    Random structures begin the count anew: they are asked for where something is not understood.
+    """
+    unchanged = len(state.labelled) - max(state.best_since, state.seeded)
+    patience = state.config.stop.patience_labels
+    return bool(state.models) and unchanged >= patience and not surprised(state)
+
+
+def surprised(state: State) -> bool:
+    """Whether the potential has lately misjudged by more than what parts structures from the best.
+
+    While it errs by 0.3 eV/atom on what it places 0.1 above the best, it cannot tell that nothing
+    lies lower, however many labels have found nothing.
+    """
+    stop, best = state.config.stop, state.lowest.best.height
+    judged = (
+        (one.known.enthalpy - one.predicted, one.known.height)
+        for one in reversed(state.labelled)
+        if one.purpose == "search" and one.predicted is not None
+    )
+    wrong = sum(
+        abs(error) > max(height - error - best, stop.window_ev_per_atom)
+        for error, height in islice(judged, stop.patience_labels)
+    )
+    return wrong > MISJUDGED * stop.patience_labels
+
+
+def searched(state: State) -> bool:
+    """Whether enough has been tried on the potential since the best structure was found.
+
+    Labels alone do not tell: where the operators have not yet come upon the ground state, the
+    potential may know its energy and nothing asks for it.
+    """
+    tried = state.proposals - state.proposals_before_best
+    asked = round(state.config.stop.patience_proposals * breadth(len(state.config.cells)))
+    return tried >= asked
+
+
+def thorough(state: State) -> bool:
+    """Whether what is left is to search; a hull whose first labels all lie above has not begun."""
+    begun = state.config.compositions is None or (
+        state.lowest.best.height <= state.config.stop.window_ev_per_atom
+    )
+    return begun and settled(state)
+
+
+def only_searching(state: State) -> bool:
+    """Whether nothing is left to ask for but more proposals, which need no labels."""
+    return settled(state) and not searched(state) and not _unknown(state)
+
+
+def dry(state: State) -> bool:
+    """Whether the last generations all ended without a label, and the ensemble knows all labels."""
+    if state.outstanding() or len(state.generations) < DRY_GENERATIONS:
+        return False
+    if state.models[-1].labels < state.distinct_labels:
+        return False
+    last = state.generations[-DRY_GENERATIONS:]
+    same_model = all(generation.model == state.models[-1].key for generation in last)
+    return same_model and not any(picked(state, generation) for generation in last)
+
+
+def _unknown(state: State) -> bool:
+    """Whether a candidate that is not trusted enough for a label may still lie below the best.
+
+    More random structures are labelled then, until the ensemble knows what it is.
+    """
+    generation = state.current
+    if generation is None:
+        return False
+    cap = state.config.search.acquisition.spread_cap_ev_per_atom
+    best = state.lowest.best.height
+    return any(
+        one.spread is not None and one.spread > cap and one.height - one.spread < best
+        for one in generation.candidates
+    )
+
+
+def _open_questions(state: State, generation: Generation) -> bool:
+    """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
+    stop = state.config.stop
+    near = rivals(state, generation)
+    offered = unlabelled(state, generation, len(generation.candidates))
+    waiting = {candidate.id for candidate in offered}
+    unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]
+    return any(candidate.id in waiting for candidate in near) or bool(unsure)
+
+
+def rivals(state: State, generation: Generation) -> list[Candidate]:
+    """Candidates that may lie as low as the best: within the window and within some spreads."""
+    stop = state.config.stop
+    best = state.lowest.best.height
+
+    def may_win(one: Candidate) -> bool:
+        doubt = stop.rival_spreads * (one.spread or 0.0) + _NOISE
+        return one.height <= best + min(stop.window_ev_per_atom, doubt)
+
+    return [one for one in generation.candidates if may_win(one)]
+
+
+def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:
+    """Up to ``n`` candidates of a generation that are worth a label and wait for none."""
+    pending = [state.asked_for(record) for record in state.outstanding("label")]
+    failed = [state.asked_for(record) for record in state.failures]
+    offered = [one for one in generation.candidates if one.id not in state.asked_ids]
+    rule = state.config.search.acquisition
+    # what the engine could not compute it will not compute from a copy either
+    return rule.choose(offered, state.known, [*pending, *failed], n)
+
+
+def picked(state: State, generation: Generation) -> int:
+    """How many candidates of a generation the engine was asked for."""
+    return sum(identity in state.asked_ids for identity in generation.ids)

@@ -1,0 +1,217 @@
+"""When the search is over, and what is still labelled at its end."""
+
+from dataclasses import replace
+
+from aga.campaign import stopping
+from aga.campaign.state import Decision
+from tests.campaign.builders import (
+    History,
+    candidate,
+    config,
+    label,
+    patient,
+    promising,
+    strict,
+)
+
+
+def test_the_budget_of_labels_counts_failures_and_keeps_the_reserve():
+    history = History(config(budget={"labels": 11, "confirm_reserve": 4}, search={"batch": 9}))
+    history.begun()
+    history.evolve(*promising(*range(5, 15)))
+    assert len(history.labels(label(1.5), None)) == 3
+    (stop,) = history.take()
+    assert stop.kind == "stop_search"
+    assert stop.inputs["reason"] == "the labels are used up (11, 4 kept back)"
+
+
+def test_the_budget_of_hours_stops_the_search_and_lets_work_end():
+    history = History().begun(1.0)
+    history.take()
+    history.state.hours_used = 1.0
+    (stop,) = history.take()
+    assert (stop.kind, stop.inputs["reason"]) == ("stop_search", "the time is used up (1 h)")
+    history.evolve(*promising(5, 6))
+    assert set(history.kinds()) <= {"polish", "relax", "finish"}
+
+
+def stopped_changing(spread=0.001, near=True, **changes):
+    """Four labels, five more that are no better, everything near the best labelled."""
+    history = History(strict(search={"batch": 5}, budget={"labels": 40}, **changes))
+    history.begun(1.0, 1.2, 1.3, 1.4)
+    history.evolve(*promising(5, 6, 7, 8, 9, enthalpy=1.1))
+    assert len(history.labels(label(1.15))) == 5
+    history.train()
+    low = [candidate("again", 0, 1.0005, spread)] if near else []
+    history.evolve(*low)
+    return history
+
+
+def test_the_search_stops_when_the_best_has_not_changed_and_nothing_is_open():
+    history = stopped_changing()
+    (stop,) = history.due()
+    assert stop.kind == "stop_search"
+    assert "has not changed for 8 labels" in stop.inputs["reason"]
+
+
+def test_an_unlabelled_candidate_near_the_best_keeps_the_search_open():
+    history = stopped_changing(near=False)
+    history.take()
+    assert history.state.search_over
+    history = stopped_changing(near=False)
+    history.state.generations[-1].candidates.extend(promising(20, enthalpy=0.985))
+    assert history.kinds() == ["label"]
+
+
+def test_an_unsure_ensemble_near_the_best_keeps_the_search_open():
+    history = stopped_changing(spread=0.05)
+    assert history.kinds() == ["evolve"]
+
+
+def test_patience_is_asked_for():
+    history = stopped_changing(stop=patient(9))
+    assert history.kinds() == ["evolve"]
+
+
+def test_proposals_are_asked_for_too():
+    """`stopped_changing` has relaxed six structures since the best was found."""
+    history = stopped_changing(stop={"patience_labels": 5, "patience_proposals": 7})
+    (evolve,) = history.due()
+    assert evolve.kind == "evolve"
+    assert evolve.inputs["effort"] == history.state.config.search.evolution.thorough
+    history.evolve(candidate("again", 0, 1.0005, 0.001))
+    assert history.kinds() == ["stop_search"]
+
+
+def test_a_search_that_has_not_settled_takes_no_more_effort():
+    history = History(strict()).begun(1.0, 1.1)
+    assert [one.inputs["effort"] for one in history.due() if one.kind == "evolve"] == [1]
+
+
+def test_a_candidate_that_is_surely_higher_keeps_nothing_open():
+    """Within the window, but further above the best than its spread allows."""
+    history = stopped_changing(near=False)
+    history.state.generations[-1].candidates.append(candidate("sure", 20, 1.005, 0.0005))
+    assert history.kinds() == ["stop_search"]
+    history.state.generations[-1].candidates.append(candidate("unsure", 40, 1.005, 0.002))
+    assert history.kinds() == ["label"]
+
+
+def test_a_candidate_that_nobody_knows_keeps_the_search_open_and_asks_for_random_structures():
+    """Its spread is above the cap, so that it gets no label, but it may be the best of all."""
+    history = stopped_changing(near=False)
+    unknown = candidate("unknown", 20, 1.5, 0.9)
+    history.state.generations[-1].candidates.append(unknown)
+    assert history.kinds() == ["evolve"]
+    while history.kinds() == ["evolve"]:
+        history.evolve(unknown)
+    assert history.kinds() == ["seed"]
+    history.state.generations[-1].candidates[:] = [candidate("hopeless", 20, 2.5, 0.9)]
+    assert history.kinds() == ["stop_search"]
+
+
+def test_a_better_structure_starts_patience_anew():
+    history = stopped_changing()
+    state = history.state
+    assert (state.best_since, len(state.labelled)) == (1, 9)
+
+
+def test_generations_that_bring_nothing_ask_for_more_random_structures_then_end_the_search():
+    history = History(strict(stop=patient(19), budget={"labels": 40})).begun(1.0)
+    for _ in range(3):
+        history.evolve()
+    for _ in range(2):
+        assert history.kinds() == ["seed"]
+        assert not history.due()[0].inputs["first"]
+        history.seed()
+        history.labels(None)
+    (stop,) = history.due()
+    assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
+
+
+def test_random_structures_after_dry_generations_are_learned_from_before_more_are_asked_for():
+    history = History(strict(stop=patient(19), budget={"labels": 40})).begun(1.0)
+    for _ in range(3):
+        history.evolve()
+    assert history.kinds() == ["seed"]
+    history.seed([candidate(f"new{number}", number) for number in range(30, 34)])
+    history.labels(label(1.5))
+    assert history.kinds() == ["train"]
+    history.train()
+    assert history.kinds() == ["evolve"]
+
+
+def test_random_structures_begin_the_count_of_patience_anew():
+    history = stopped_changing()
+    assert stopping.settled(history.state)
+    history.state.seeded = len(history.state.labelled)
+    assert not stopping.settled(history.state)
+    assert history.kinds() == ["evolve"]
+
+
+def test_a_search_whose_labels_surprise_has_not_settled():
+    """Predicted 0.1 above the best and computed 0.15 above or below: it might have been lower."""
+    history = stopped_changing()
+    assert not stopping.surprised(history.state)
+    labelled = history.state.labelled
+    for place in (-1, -2):
+        labelled[place] = replace(labelled[place], predicted=labelled[place].known.enthalpy - 0.2)
+    assert stopping.surprised(history.state)
+    assert not stopping.settled(history.state)
+
+
+def test_generations_that_bring_nothing_end_a_search_that_has_settled():
+    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
+    unsure = [candidate("again", 0, 1.0005, 0.4)]
+    for _ in range(3):
+        assert history.kinds() == ["evolve"]
+        history.evolve(*unsure)
+    (stop,) = history.due()
+    assert stop.inputs["reason"] == "3 generations in a row brought nothing new to label"
+
+
+def test_a_settled_search_with_nothing_to_label_goes_on_until_it_has_tried_enough():
+    """Four generations without a label, where random structures would be no news."""
+    stop = {"patience_labels": 3, "patience_proposals": 24}
+    history = History(strict(stop=stop, budget={"labels": 40})).begun(1.0, 1.1)
+    before = history.state.proposals
+    while history.state.proposals - before < 24:
+        assert history.kinds() == ["evolve"]
+        history.evolve(candidate("again", 0, 1.0005, 0.001))
+    assert len(history.state.generations) > stopping.DRY_GENERATIONS
+    assert history.kinds() == ["stop_search"]
+
+
+def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
+    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
+    history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))
+    (only,) = history.due()
+    assert only.inputs["candidate"]["id"] == "e7"
+
+
+def test_after_the_search_nothing_new_is_searched():
+    history = stopped_changing()
+    history.take()
+    history.state.generations[-1].candidates.extend(promising(20, enthalpy=0.985))
+    assert set(history.kinds()) == {"polish"}
+
+
+def test_a_finished_campaign_is_due_nothing_until_it_is_resumed():
+    history = stopped_changing()
+    history.take()
+    history.take(Decision("finish", {"reason": "enough", "failed": False}))
+    assert history.due() == []
+    history.take(Decision("resume", {}))
+    assert history.kinds() == ["stop_search"]
+
+
+def test_nothing_labelled_at_all_is_a_failure():
+    history = History(config(budget={"labels": 8, "confirm_reserve": 4}))
+    history.seed()
+    history.labels(None)
+    (stop,) = history.take()
+    assert stop.kind == "stop_search"
+    (end,) = history.take()
+    assert end.kind == "finish"
+    assert end.inputs["failed"]
+    assert end.inputs["reason"].startswith("no structure was labelled")
