@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, graphene
 from ase.units import GPa
 
+from tests import tolerances
 from tests.search_bench.made import L1_0, TINY, tetragonal
 
 
@@ -80,11 +82,88 @@ class TestSystems:
         with pytest.raises(system.SystemFileError, match="L1_0 is"):
             script("search.references").judge(system.load(str(tiny)))
 
+
+class TestTersoff:
     @pytest.mark.parametrize(
         ("name", "length", "energy"), [("silicon", 5.432, -4.6296), ("carbon", 3.566, -7.3704)]
     )
-    def test_tersoff_gives_the_crystals_of_its_papers(self, script, name, length, energy):
+    def test_gives_the_crystals_of_its_papers(self, script, name, length, energy):
         atoms = bulk({"silicon": "Si", "carbon": "C"}[name], "diamond", length)
         atoms.calc = getattr(script("search.tersoff"), name)()
         assert atoms.get_potential_energy() / 2 == pytest.approx(energy, abs=5e-4)
         assert np.abs(atoms.get_stress()).max() < 0.5 * GPa
+
+    def test_a_layer_of_graphite(self, script):
+        layer = graphene(a=2.5297, vacuum=4.0)
+        layer.pbc = True
+        layer.calc = script("search.tersoff").carbon()
+        assert layer.get_potential_energy() / 2 == pytest.approx(-7.3955, abs=1e-4)
+        assert np.abs(layer.get_stress()).max() < 0.01 * GPa
+
+    @pytest.mark.parametrize("name", ["silicon", "carbon"])
+    @pytest.mark.parametrize("made", ["crystal", "chain"])
+    def test_forces_and_stress_are_derivatives(self, script, name, made):
+        atoms = MADE[made](*{"silicon": ("Si", 5.432), "carbon": ("C", 3.566)}[name])
+        atoms.calc = script("search.tersoff").__dict__[name]()
+        forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
+        assert np.abs(forces).max() > 0.1
+        assert forces == pytest.approx(
+            differences(atoms), abs=tolerances.DIFFERENCE * np.abs(forces).max()
+        )
+        assert stress == pytest.approx(
+            strained(atoms), abs=tolerances.DIFFERENCE * np.abs(stress).max()
+        )
+
+    def test_the_list_of_neighbours_is_long_enough(self, script):
+        from ase.calculators.tersoff import Tersoff
+
+        own = crystal("C", 3.1)
+        own.calc = script("search.tersoff").carbon()
+        other = own.copy()
+        other.calc = Tersoff(own.calc.parameters)
+        assert own.get_potential_energy() == other.get_potential_energy()
+        assert np.array_equal(own.get_forces(), other.get_forces())
+
+
+def crystal(symbol, length):
+    """Diamond with every atom off its site."""
+    atoms = bulk(symbol, "diamond", length, cubic=True)
+    atoms.rattle(0.03 * length, seed=1)
+    return atoms
+
+
+def chain(symbol, length):
+    """Three atoms in empty space: those at the ends have one neighbour."""
+    bond = length * np.sqrt(3) / 4
+    return Atoms([symbol] * 3, [[-bond, 0.3, 0], [0, 0, 0], [bond, 0.2, 0.4]], cell=[12.0] * 3,
+                 pbc=True)  # fmt: skip
+
+
+MADE = {"crystal": crystal, "chain": chain}
+
+
+def differences(atoms):
+    """Forces by central differences of the energy [eV/Å]."""
+    found = np.zeros((len(atoms), 3))
+    for place in np.ndindex(found.shape):
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.calc = atoms.calc
+            moved.positions[place] += sign * tolerances.STEP
+            found[place] -= sign * moved.get_potential_energy() / (2 * tolerances.STEP)
+    return found
+
+
+def strained(atoms):
+    """Stress by central differences of the energy [eV/Å^3]."""
+    found = np.zeros((3, 3))
+    for place in np.ndindex(3, 3):
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[place] += sign * tolerances.STEP / 2
+            strain[place[::-1]] += sign * tolerances.STEP / 2
+            moved = atoms.copy()
+            moved.calc = atoms.calc
+            moved.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            found[place] += sign * moved.get_potential_energy() / (2 * tolerances.STEP)
+    return found / atoms.get_volume()
