@@ -60,6 +60,14 @@ class TestJudge:
         assert not verdict.strict
         assert not judge.verdict(tetragonal(1.0, 3.1), -1.0001).found
 
+    def test_any_form_will_do_where_the_system_says_so(self, script, judge):
+        anything = script("search.judge").Judge(judge.references, any_form=True)
+        rival = tetragonal(1.0, 3.1)
+        assert anything.verdict(rival, -0.996).found
+        assert anything.verdict(rival, -1.002).found
+        assert not anything.verdict(rival, -0.994).found
+        assert not anything.verdict(tetragonal(1.0, 1.5), -30.0).found
+
     def test_a_hole_of_the_oracle_is_nothing(self, judge):
         assert not judge.verdict(tetragonal(1.0, 1.5), -30.0).energy
 

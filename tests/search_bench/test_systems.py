@@ -9,6 +9,8 @@ from ase.units import GPa
 from tests import tolerances
 from tests.search_bench.made import L1_0, TINY, tetragonal
 
+HULL = "compositions: {elements: [Cu, Au], atoms: [2, 4]}"
+
 
 class TestSystems:
     def test_the_shipped_ones_can_be_built(self, script):
@@ -37,6 +39,11 @@ class TestSystems:
             (TINY + "dimension: slab\n", "expected bulk or cluster, got 'slab'"),
             (TINY + "dimension: cluster\npressure_gpa: 3\n", "a cluster has neither"),
             (TINY + "pressure_gpa: high\n", "pressure_gpa"),
+            (TINY + "hit: enthalpy\n", "hit: expected form (that of the lowest reference"),
+            (
+                TINY.replace("composition: {Cu: 2, Au: 2}", HULL) + "hit: energy\n",
+                "a hull is a matter of energies alone",
+            ),
             (TINY.replace("{path: ase.calculators.emt.EMT}", "emt"), "oracle: expected"),
             (TINY.replace("spacegroup", "bulk"), "expected one of file, bulk"),
             (TINY.replace("[Cu, 0, 0, 0], ", ""), "of all of Cu, Au"),
@@ -81,6 +88,14 @@ class TestSystems:
         system = script("search.system")
         with pytest.raises(system.SystemFileError, match="L1_0 is"):
             script("search.references").judge(system.load(str(tiny)))
+
+    def test_what_a_hit_is_is_no_matter_of_the_references(self, script, tiny):
+        module, key = script("search.system"), script("search.references")._key
+        asked = module.load(str(tiny))
+        tiny.write_text(TINY + "hit: energy\n")
+        told = module.load(str(tiny))
+        assert (asked.hit, told.hit) == ("form", "energy")
+        assert key(asked) == key(told)
 
 
 class TestTersoff:

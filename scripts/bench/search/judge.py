@@ -56,7 +56,8 @@ class Verdict:
     """What a structure is.
 
     Attributes:
-        strict: the form of the lowest reference (or of one that ties with it), within 5 meV/atom.
+        strict: the form of the lowest reference (or of one that ties with it), within 5 meV/atom;
+            any form where the judge asks for none.
         energy: within 5 meV/atom of it or lower, whatever the form.
         lower: lower than every reference, and another form.
     """
@@ -76,10 +77,12 @@ class Judge:
 
     Args:
         references: those that fit into the cell of the search, one or more.
+        any_form: whether a structure as low as the lowest is a hit, whatever its form.
     """
 
-    def __init__(self, references: Sequence[Reference]) -> None:
+    def __init__(self, references: Sequence[Reference], *, any_form: bool = False) -> None:
         self.references = sorted(references, key=lambda one: one.enthalpy)
+        self._any_form = any_form
 
     @property
     def goal(self) -> Reference:
@@ -134,7 +137,7 @@ class Judge:
         above = self.above(enthalpy)
         if not above <= NEAR or not sane(atoms):  # the first is true for NaN
             return Verdict()
-        strict = any(form.matches(atoms) for form in self._goals)
+        strict = self._any_form or any(form.matches(atoms) for form in self._goals)
         return Verdict(strict, energy=True, lower=not strict and above < -LOWER)
 
     @cached_property

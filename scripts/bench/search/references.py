@@ -53,7 +53,7 @@ def judge_of(system: System, fitting: Sequence[Reference]) -> Judge | HullJudge:
         SystemFileError: a hull has an element without a reference.
     """
     if system.compositions is None:
-        return Judge(fitting)
+        return Judge(fitting, any_form=system.hit == "energy")
     try:
         return HullJudge(fitting, system.elements)
     except ValueError as error:
@@ -143,7 +143,8 @@ def _key(system: System) -> str:
     """What relaxed references depend on."""
     files = [Path(one["file"]).read_text() for one in system.references if "file" in one]
     names = ("ase", system.oracle["path"].partition(".")[0])
-    about = [FMAX, STEPS, system.to_dict(), files, [_version(name) for name in names]]
+    own = {key: value for key, value in system.to_dict().items() if key != "hit"}
+    about = [FMAX, STEPS, own, files, [_version(name) for name in names]]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -18,12 +18,13 @@ makes under --cache, or in this one where `pip install 'aga-search[bench-search]
 Every energy/force evaluation counts, also those that fail. Peers relax with BFGS on the
 FrechetCellFilter, fmax 0.05 eV/A, at most 200 steps; clusters with FIRE, at most 400. A run ends
 with the first structure that has the form of the lowest reference and lies within 5 meV/atom of it,
-or that is lower, or with the budget. Of a hull (systems that name `compositions`): with the first
-call after which the hull of all that was asked lies nowhere more than 1 meV/atom above that of the
-references (`hulls.py`); the enthalpies of the elements are given to every method. A row, one JSON
-object per seed:
+or that is lower, or with the budget; where a system says `hit: energy`, with the first within 5
+meV/atom, whatever its form. Of a hull (systems that name `compositions`): with the first call after
+which the hull of all that was asked lies nowhere more than 1 meV/atom above that of the references
+(`hulls.py`); the enthalpies of the elements are given to every method. A row, one JSON object per
+seed:
 
-    found        the ground state or a lower structure was met
+    found        the ground state or a lower structure was met (`hit: energy`: one as low)
     oracle_calls calls until then; all calls where it was not
     strict_call, energy_call   first call with its form and energy; with its energy, whatever form
     calls_in_all, failed_calls, relaxations, budget

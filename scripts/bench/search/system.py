@@ -3,6 +3,7 @@
     composition: {Ti: 4, O: 8}     # atoms of each element in the cell
     pressure_gpa: 0                # what is minimised is E + pV
     dimension: bulk                # or cluster: atoms in free space
+    hit: form                      # of the lowest reference and near it; or energy: near it alone
     oracle:                        # any ASE calculator: import path and keywords
       path: ase.calculators.emt.EMT
       arguments: {}
@@ -20,6 +21,9 @@ Instead of `composition`, all compounds of some elements, for their convex hull 
 
     compositions: {elements: [Cu, Au], atoms: [2, 12]}    # cells of 2 to 12 atoms
 
+`hit: energy` is for oracles that cannot tell forms apart, such as short-ranged potentials, to which
+graphite's layers are as good at any distance: no structure matcher knows them all again.
+
 References are relaxed with the oracle before they are used; the search sees none of this, but of a
 hull the enthalpies of the elements, as every method's users give them.
 """
@@ -34,6 +38,9 @@ from typing import Any
 from ase.data import atomic_numbers
 
 SHIPPED = Path(__file__).parent / "systems"
+_KEYS = {
+    "composition", "compositions", "pressure_gpa", "dimension", "hit", "oracle", "references"
+}  # fmt: skip
 _BUILDS = {
     "file": {"name", "file"},
     "bulk": {"name", "bulk"},
@@ -57,6 +64,7 @@ class System:
         pressure_gpa: external pressure [GPa].
         compositions: ``elements`` and ``atoms`` (fewest, most) where a hull is searched, else None.
         dimension: bulk or cluster.
+        hit: form where a hit must have that of the lowest reference, energy where any form will do.
     """
 
     name: str
@@ -66,6 +74,7 @@ class System:
     pressure_gpa: float = 0.0
     compositions: dict[str, Any] | None = None
     dimension: str = "bulk"
+    hit: str = "form"
 
     @property
     def elements(self) -> list[str]:
@@ -135,9 +144,8 @@ def load(name_or_file: str) -> System:
 def _checked(path: Path, data: Any) -> System:
     if not isinstance(data, dict):
         raise SystemFileError(f"expected a mapping, got {type(data).__name__}")
-    known = {"composition", "compositions", "pressure_gpa", "dimension", "oracle", "references"}
-    if unknown := sorted(set(map(str, data)) - known):
-        raise SystemFileError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    if unknown := sorted(set(map(str, data)) - _KEYS):
+        raise SystemFileError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}")
     if missing := sorted({"oracle", "references"} - set(data)):
         raise SystemFileError(f"{missing[0]} is missing")
     if ("composition" in data) == ("compositions" in data):
@@ -161,7 +169,20 @@ def _checked(path: Path, data: Any) -> System:
         float(pressure),
         several,
         dimension,
+        _hit(data),
     )
+
+
+def _hit(data: dict[str, Any]) -> str:
+    hit = data.get("hit", "form")
+    if hit not in ("form", "energy"):
+        raise SystemFileError(
+            f"hit: expected form (that of the lowest reference, and within 5 meV/atom of it) or "
+            f"energy (within 5 meV/atom, whatever the form), got {hit!r}"
+        )
+    if "hit" in data and "compositions" in data:
+        raise SystemFileError("a hull is a matter of energies alone: leave hit out")
+    return str(hit)
 
 
 def _compositions(given: Any) -> dict[str, Any]:
