@@ -97,6 +97,23 @@ class TestSystems:
         assert (asked.hit, told.hit) == ("form", "energy")
         assert key(asked) == key(told)
 
+    def test_carbon_at_0_gpa_is_any_flat_network(self, script):
+        judge = script("search.references").judge(script("search.system").load("c8_0gpa"))
+        flat = [one.name for one in judge.references if judge.above(one.enthalpy) < 1e-4]
+        assert {*flat} == {"graphite", "graphite (ABC)", "K4", "ThSi2"}
+        assert judge.goal.enthalpy == pytest.approx(-7.3955, abs=1e-4)
+        layers = graphene(a=2.53, vacuum=4.0)
+        layers.pbc = True
+        assert judge.verdict(layers, judge.goal.enthalpy + 0.004).found
+        assert not judge.verdict(layers, judge.goal.enthalpy + 0.006).found
+
+    def test_carbon_at_50_gpa_is_diamond(self, script):
+        judge = script("search.references").judge(script("search.system").load("c8_50gpa"))
+        lowest = [one.name for one in judge.references if judge.above(one.enthalpy) < 1e-3]
+        assert {*lowest} == {"diamond", "lonsdaleite", "4H"}
+        assert judge.goal.enthalpy == pytest.approx(-5.6902, abs=1e-4)
+        assert min(judge.above(one.enthalpy) for one in judge.references[3:]) > 0.1
+
 
 class TestTersoff:
     @pytest.mark.parametrize(
@@ -114,6 +131,14 @@ class TestTersoff:
         layer.calc = script("search.tersoff").carbon()
         assert layer.get_potential_energy() / 2 == pytest.approx(-7.3955, abs=1e-4)
         assert np.abs(layer.get_stress()).max() < 0.01 * GPa
+
+    def test_a_longer_cutoff_is_none_of_diamonds_business(self, script):
+        atoms = bulk("C", "diamond", 3.46)  # as at 50 GPa
+        energies = []
+        for cutoff in ({}, {"R": 2.1, "D": 0.3}):
+            atoms.calc = script("search.tersoff").carbon(**cutoff)
+            energies.append(atoms.get_potential_energy())
+        assert energies[0] == energies[1]
 
     @pytest.mark.parametrize("name", ["silicon", "carbon"])
     @pytest.mark.parametrize("made", ["crystal", "chain"])
