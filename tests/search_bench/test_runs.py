@@ -56,6 +56,13 @@ class TestRuns:
         # every call is a label of the campaign, and the other way round
         assert row["calls_in_all"] == row["labels"] + row["failed_calls"]
 
+    @pytest.mark.parametrize("method", ["aga", "random"])
+    def test_every_method_is_judged_by_enthalpy(self, measured, tiny, method):
+        tiny.write_text(tiny.read_text() + "pressure_gpa: 50\n")
+        (row,) = measured("--method", method, "--budget", "14")
+        # the volume of an atom is worth 4 eV there
+        assert row["best_above_reference_mev"] > -50
+
     def test_a_child_counts_in_the_same_files(self, script, tiny, tmp_path):
         system = script("search.system").load(str(tiny))
         judge = script("search.references").judge(system)

@@ -41,7 +41,7 @@ def search(run: Run) -> dict[str, Any]:
     folder.mkdir()
     publish_json(folder / tasks.CONFIG, resolved(config))
     store = Store(folder, config)
-    oracle = Counting(build(run.system.oracle), run.ledger)
+    oracle = Counting(build(run.system.oracle), run.ledger, run.system.pressure)
     try:
         with labels_here(oracle), Pools(config.cluster, partial(tasks.run, str(folder))) as pools:
             loop.run(store, pools, partial(_watch, run))
