@@ -304,3 +304,20 @@ class TestBookkeeping:
         lines = capsys.readouterr().out.splitlines()
         assert lines[2].split() == ["100", "1,000", "10,000", "exponent"]
         assert lines[3].split() == ["due", "10.00", "100.00", "1,000.00", "1.00"]
+
+
+class TestProposals:
+    def test_every_system_has_times_and_ratios(self, script, monkeypatch, capsys):
+        bench = script("proposals")
+        monkeypatch.setattr(bench, "MATCHED", 2)
+        bench.main(["--crystals", "2", "--json"])
+        rows = lines(capsys)
+        assert [row["system"] for row in rows] == ["Si8", "Au8Cu8", "O8Ti4", "Mg4O12Si4"]
+        for row in rows:
+            assert row["crystal_ratio"] == pytest.approx(row["pyxtal_ms"] / row["crystal_ms"])
+            assert row["again_ms"] < row["match_ms"]
+
+    def test_no_crystals_are_refused(self, script, capsys):
+        with pytest.raises(SystemExit):
+            script("proposals").main(["--crystals", "0"])
+        assert "at least 1" in capsys.readouterr().err
