@@ -97,12 +97,12 @@ class Acquisition(BaseModel, ABC):
             pending: candidates being labelled now.
             n: free places.
         """
-        archive = Archive.of(known)
-        blocks = _Blocks(archive, pending, self.twin_ev_per_atom)
+        archive, several = Archive.of(known), _several(known)
+        blocks = _Blocks(archive, pending, self.twin_ev_per_atom, several=several)
         lowest = min((one.height for one in known), default=inf)
         ordered = self._ordered(candidates, lowest)
         asked = KnownCrystals(pending)
-        hopeful = _may_be_stable if _several(known) else _anything
+        hopeful = _may_be_stable if several else _anything
         far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
@@ -190,12 +190,14 @@ def _may_be_stable(one: Candidate) -> bool:
 class _Blocks:
     """What stands in the way of a candidate."""
 
-    def __init__(self, known: Archive, pending: Sequence[Candidate], margin: float) -> None:
+    def __init__(
+        self, known: Archive, pending: Sequence[Candidate], margin: float, *, several: bool
+    ) -> None:
         self._known = known
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
         self._best = _best(self._known)
-        self._several = _several(known)
+        self._several = several
         # a twin that is being labelled is the one allowed
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
 
