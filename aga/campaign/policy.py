@@ -14,10 +14,13 @@ from aga.campaign.spaces import missing_ends, plain_space
 from aga.campaign.state import Decision, State, label_references
 from aga.campaign.stopping import (
     SEED_TRIES,
+    audit,
+    doubtful,
     dry,
     only_searching,
     picked,
     rivals,
+    searched,
     settled,
     thorough,
     unlabelled,
@@ -33,6 +36,8 @@ from calculators.task import Pool
 
 #: random structures that an ensemble is shown at a time when it trusts nothing it proposes
 MORE_SEEDS = 4
+#: labels at a time for what the ensemble does not trust, where it trusts nothing
+DOUBTFUL = 2
 #: share of the first labels that must be there before the first training may begin
 FIRST_SHARE = 0.75
 #: predictions that the calibration looks back on
@@ -145,14 +150,19 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     room = min(room, state.labels_left)
     if room <= 0:
         return []
+    purpose = "search"
     if settled(state):
         # what is left to ask is whether anything lies as low as the best
         low = {candidate.id for candidate in rivals(state, generation)}
         offered = unlabelled(state, generation, len(generation.candidates))
         chosen = [candidate for candidate in offered if candidate.id in low][:room]
+        if not chosen and not picked(state, generation) and searched(state):
+            purpose, chosen = "audit", audit(state)[:room]
     else:
         chosen = unlabelled(state, generation, room)
-    return [_label_task(state, candidate, "search") for candidate in chosen]
+        if not chosen and not picked(state, generation):
+            chosen = doubtful(state, generation, min(room, DOUBTFUL))
+    return [_label_task(state, candidate, purpose) for candidate in chosen]
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:

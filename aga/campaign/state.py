@@ -46,7 +46,8 @@ class Labelled:
         known: the structure as the search sees it.
         label: what the engine said.
         key: its content key in the label store.
-        purpose: why it was labelled: seed, search or confirm.
+        purpose: why it was labelled: seed, search, audit (before the end, because nothing labelled
+            is like it) or confirm.
         origin: the operator that made the structure.
         predicted: enthalpy [eV/atom], or None for seeds.
         spread: calibrated spread of the prediction [eV/atom], or None.

@@ -1,12 +1,16 @@
 """When the search is over, and what is still worth a label: pure functions of the state.
 
 The search ends where the answer has stopped changing for labels and for proposals, the potential
-has lately judged well, and nothing that may lie as low as the best is unlabelled or unknown.
+has lately judged well, nothing that may lie as low as the best is unlabelled or unknown, and what
+is least like anything labelled turned out to be no better.
 """
 
+from collections.abc import Sequence
 from itertools import islice
+from math import inf
 
 from aga.campaign.state import Generation, State
+from aga.search.acquisition import Acquisition
 from aga.search.candidate import Candidate
 from aga.search.settings import breadth
 
@@ -16,6 +20,12 @@ SEED_TRIES = 3
 DRY_GENERATIONS = 3
 #: share of the last labels that may be misjudged in a search that has settled
 MISJUDGED = 0.2
+#: labels before the end for what is least like anything labelled, however high it is predicted
+AUDITS = 4
+#: a candidate this many spreads above the best may be the best, however high it is predicted
+_LIKELY = 1.0
+#: why labels are asked for that judge the potential
+_JUDGING = ("search", "audit")
 #: a prediction is not exact to less, whatever its spread [eV/atom]
 _NOISE = 0.001
 
@@ -33,7 +43,7 @@ def why_stop(state: State) -> str:
     if state.labels_left <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
     tried = state.seed_tries >= SEED_TRIES and not state.unasked
-    done = settled(state) and searched(state) and not _unknown(state)
+    done = settled(state) and searched(state) and not _unknown(state) and not audit(state)
     if dry(state) and (done or (tried and not only_searching(state))):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = state.current
@@ -73,7 +83,7 @@ def surprised(state: State) -> bool:
     judged = (
         (one.known.enthalpy - one.predicted, one.known.height)
         for one in reversed(state.labelled)
-        if one.purpose == "search" and one.predicted is not None
+        if one.purpose in _JUDGING and one.predicted is not None
     )
     wrong = sum(
         abs(error) > max(height - error - best, stop.window_ev_per_atom)
@@ -91,6 +101,44 @@ def searched(state: State) -> bool:
     tried = state.proposals - state.proposals_before_best
     asked = round(state.config.stop.patience_proposals * breadth(len(state.config.cells)))
     return tried >= asked
+
+
+def audit(state: State) -> list[Candidate]:
+    """What is still to be labelled because it is least like anything labelled, before the end.
+
+    A potential may be sure of what it has never seen, and wrong: among close-packed silicon diamond
+    is predicted 0.24 eV/atom above the best with a spread of 0.1, so that no rule that asks the
+    potential would look at it. Labels that are no better than the best count until one is better.
+    """
+    if state.current is None:
+        return []
+    since = max(state.best_since, state.seeded)
+    done = sum(one.purpose == "audit" for one in state.labelled[since:])
+    failed = sum(one.inputs.get("purpose") == "audit" for one in state.failures)
+    left = max(0, AUDITS - done - failed)
+    return _anything(state, state.current.candidates, left, explore=1.0)
+
+
+def doubtful(state: State, generation: Generation, n: int) -> list[Candidate]:
+    """Up to ``n`` candidates to label where none is trusted: those that are most surely low.
+
+    More random structures teach less: what the search comes upon is what must be known.
+    """
+    return _anything(state, generation.candidates, n, explore=0.0)
+
+
+def _anything(
+    state: State, candidates: Sequence[Candidate], n: int, *, explore: float
+) -> list[Candidate]:
+    """Up to ``n`` of some, none too high or too uncertain: for novelty, or else surely low."""
+    bold = {
+        "spread_cap_ev_per_atom": inf,
+        "window_ev_per_atom": inf,
+        "explore": explore,
+        "exploit": 1.0 - explore,
+    }
+    rule = state.config.search.acquisition.model_copy(update=bold)
+    return _chosen(state, candidates, rule, n)
 
 
 def thorough(state: State) -> bool:
@@ -127,42 +175,58 @@ def _unknown(state: State) -> bool:
         return False
     cap = state.config.search.acquisition.spread_cap_ev_per_atom
     best = state.lowest.best.height
-    return any(
-        one.spread is not None and one.spread > cap and one.height - one.spread < best
+    vague = [
+        one
         for one in generation.candidates
-    )
+        if one.spread is not None and one.spread > cap and one.height - one.spread < best
+    ]
+    return bool(vague) and bool(_anything(state, vague, 1, explore=0.0))
 
 
 def _open_questions(state: State, generation: Generation) -> bool:
     """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
-    stop = state.config.stop
-    near = rivals(state, generation)
+    stop, best = state.config.stop, state.lowest.best.height
+    low = rivals(state, generation)
     offered = unlabelled(state, generation, len(generation.candidates))
     waiting = {candidate.id for candidate in offered}
-    unsure = [c for c in near if c.spread is not None and c.spread > stop.spread_ev_per_atom]
-    return any(candidate.id in waiting for candidate in near) or bool(unsure)
+    unsure = any(
+        one.height <= best + stop.window_ev_per_atom
+        and one.spread is not None
+        and one.spread > stop.spread_ev_per_atom
+        for one in low
+    )
+    return unsure or any(candidate.id in waiting for candidate in low)
 
 
 def rivals(state: State, generation: Generation) -> list[Candidate]:
-    """Candidates that may lie as low as the best: within the window and within some spreads."""
+    """Candidates that may lie as low as the best.
+
+    Within the window and within some spreads; further up, what the ensemble hardly knows.
+    """
     stop = state.config.stop
     best = state.lowest.best.height
 
     def may_win(one: Candidate) -> bool:
-        doubt = stop.rival_spreads * (one.spread or 0.0) + _NOISE
-        return one.height <= best + min(stop.window_ev_per_atom, doubt)
+        spread = one.spread or 0.0
+        near = min(stop.window_ev_per_atom, stop.rival_spreads * spread + _NOISE)
+        return one.height <= best + max(near, _LIKELY * spread)
 
     return [one for one in generation.candidates if may_win(one)]
 
 
 def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:
     """Up to ``n`` candidates of a generation that are worth a label and wait for none."""
-    pending = [state.asked_for(record) for record in state.outstanding("label")]
-    failed = [state.asked_for(record) for record in state.failures]
-    offered = [one for one in generation.candidates if one.id not in state.asked_ids]
-    rule = state.config.search.acquisition
+    return _chosen(state, generation.candidates, state.config.search.acquisition, n)
+
+
+def _chosen(
+    state: State, candidates: Sequence[Candidate], rule: Acquisition, n: int
+) -> list[Candidate]:
+    """What a rule takes of some candidates."""
+    offered = [one for one in candidates if one.id not in state.asked_ids]
     # what the engine could not compute it will not compute from a copy either
-    return rule.choose(offered, state.known, [*pending, *failed], n)
+    passed_over = [state.asked_for(one) for one in (*state.outstanding("label"), *state.failures)]
+    return rule.choose(offered, state.known, passed_over, n)
 
 
 def picked(state: State, generation: Generation) -> int:

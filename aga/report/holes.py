@@ -97,7 +97,7 @@ def _in_holes(state: State) -> Iterator[Labelled]:
     """
     lowest = np.inf
     for one in state.labelled:
-        if one.purpose == "search" and one.predicted is not None:
+        if one.purpose in {"search", "audit"} and one.predicted is not None:
             surprise = max(EXCESS, SPREADS * (one.spread or 0.0))
             if one.predicted - one.known.ground <= lowest + LIKED and excess(one) > surprise:
                 yield one

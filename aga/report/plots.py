@@ -17,7 +17,7 @@ NEAR = 0.1
 SMALLEST_MEV = 0.1
 #: labels over which the error on new structures is averaged
 RECENT = 10
-MARKERS = {"seed": "o", "search": "s", "confirm": "D"}
+MARKERS = {"seed": "o", "search": "s", "audit": "^", "confirm": "D"}
 
 Drawing = Callable[[State], Any]
 
@@ -138,7 +138,7 @@ def _parity(axes: Any, labels: Sequence[Labelled]) -> None:
     margin = 0.05 * (ends[1] - ends[0]) + 1e-3
     ends = [ends[0] - margin, ends[1] + margin]
     axes.plot(ends, ends, color=GREY, lw=1, zorder=1)
-    for colour, purpose in ((BLUE, "search"), (ORANGE, "confirm")):
+    for colour, purpose in ((BLUE, "search"), (GREEN, "audit"), (ORANGE, "confirm")):
         own = np.array([one.purpose == purpose for one in labels])
         if own.any():
             look = {"fmt": "o", "ms": 4.5, "lw": 0.9, "color": colour}

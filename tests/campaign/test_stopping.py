@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from aga.campaign import stopping
 from aga.campaign.state import Decision
+from aga.search.similarity import distance
 from tests.campaign.builders import (
     History,
     candidate,
@@ -88,26 +89,95 @@ def test_a_search_that_has_not_settled_takes_no_more_effort():
     assert [one.inputs["effort"] for one in history.due() if one.kind == "evolve"] == [1]
 
 
-def test_a_candidate_that_is_surely_higher_keeps_nothing_open():
-    """Within the window, but further above the best than its spread allows."""
+def audited(history):
+    """The purposes of what is asked for, and the ids."""
+    return [(one.inputs["purpose"], one.inputs["candidate"]["id"]) for one in history.due()]
+
+
+def test_what_may_lie_as_low_is_a_rival_and_what_is_surely_higher_is_none():
     history = stopped_changing(near=False)
-    history.state.generations[-1].candidates.append(candidate("sure", 20, 1.005, 0.0005))
+    generation = history.state.generations[-1]
+    generation.candidates[:] = [
+        candidate("sure", 20, 1.005, 0.0005),  # in the window, but too many spreads above
+        candidate("unsure", 40, 1.005, 0.002),
+        candidate("far", 60, 1.2, 0.15),  # above the window and more than a spread
+        candidate("vague", 80, 1.2, 0.25),
+    ]
+    assert [one.id for one in stopping.rivals(history.state, generation)] == ["unsure", "vague"]
+    assert {name for _, name in audited(history)} == {"unsure", "vague"}
+
+
+def test_what_is_least_like_anything_labelled_is_labelled_before_the_end():
+    """All are surely higher, one is beyond the window and one is not trusted."""
+    history = stopped_changing(near=False)
+    offered = [candidate(f"new{n}", 20 * n, 1.1 + 0.01 * n, 0.001) for n in range(1, 6)]
+    offered += [candidate("high", 200, 1.9, 0.001), candidate("vague", 220, 1.9, 0.6)]
+    history.state.generations[-1].candidates.extend(offered)
+    asked = audited(history)
+    assert len(asked) == stopping.AUDITS
+    assert {purpose for purpose, _ in asked} == {"audit"}
+    farthest = max(offered, key=lambda one: min(known_distance(history, one)))
+    assert asked[0] == ("audit", farthest.id)
+    assert "vague" in {name for _, name in asked}
+    history.labels(label(1.2))
+    history.train()
+    history.evolve(*offered)
     assert history.kinds() == ["stop_search"]
-    history.state.generations[-1].candidates.append(candidate("unsure", 40, 1.005, 0.002))
-    assert history.kinds() == ["label"]
 
 
-def test_a_candidate_that_nobody_knows_keeps_the_search_open_and_asks_for_random_structures():
-    """Its spread is above the cap, so that it gets no label, but it may be the best of all."""
+def known_distance(history, one):
+    return [distance(one.fingerprint, known.fingerprint) for known in history.state.known]
+
+
+def test_a_better_structure_calls_for_another_audit():
+    history = stopped_changing(near=False)
+    new = [candidate(f"new{n}", 20 * n, 1.1 + 0.01 * n, 0.001) for n in range(1, 5)]
+    history.state.generations[-1].candidates.extend(new)
+    history.labels(*(label(energy) for energy in (1.2, 1.2, 1.2, 0.5)))
+    assert not stopping.settled(history.state)
+    more = [candidate(f"more{n}", 10 + 4 * n, 1.1, 0.001) for n in range(8)]
+    history.train()
+    history.evolve(*more)
+    assert len(stopping.audit(history.state)) == stopping.AUDITS
+
+
+def test_audits_that_the_engine_cannot_compute_are_not_replaced_for_ever():
+    history = stopped_changing(near=False)
+    for turn in range(2):
+        new = [candidate(f"t{turn}n{n}", 40 * n + turn, 1.15, 0.001) for n in range(1, 7)]
+        history.state.generations[-1].candidates[:] = new
+        assert len(stopping.audit(history.state)) == (stopping.AUDITS if turn == 0 else 0)
+        history.labels(None)
+
+
+def test_no_audit_before_enough_was_proposed():
+    history = stopped_changing(near=False, stop={"patience_labels": 5, "patience_proposals": 99})
+    new = [candidate(f"new{n}", 20 * n, 1.1, 0.001) for n in range(1, 5)]
+    history.state.generations[-1].candidates.extend(new)
+    assert history.kinds() == ["evolve"]
+
+
+def test_a_candidate_that_nobody_knows_is_labelled_in_the_end():
+    """Its spread is above the cap, so that it gets no label before, but it may be the best."""
     history = stopped_changing(near=False)
     unknown = candidate("unknown", 20, 1.5, 0.9)
     history.state.generations[-1].candidates.append(unknown)
-    assert history.kinds() == ["evolve"]
-    while history.kinds() == ["evolve"]:
-        history.evolve(unknown)
-    assert history.kinds() == ["seed"]
-    history.state.generations[-1].candidates[:] = [candidate("hopeless", 20, 2.5, 0.9)]
+    assert audited(history) == [("audit", "unknown")]
+    history.labels(label(1.6))
+    history.train()
+    history.evolve(candidate("known", 20, 1.6, 0.01))
     assert history.kinds() == ["stop_search"]
+
+
+def test_where_nothing_is_trusted_what_is_most_surely_low_is_labelled():
+    """And not random structures, nor is the search at its end, while labels are left."""
+    history = History(strict(stop=patient(19), budget={"labels": 40})).begun(1.0)
+    for turn in range(6):
+        vague = [candidate(f"t{turn}v{n}", 6 + 9 * turn + 3 * n, 1.5, 1.5 + n) for n in range(3)]
+        history.evolve(*vague)
+        assert audited(history) == [("search", f"t{turn}v0"), ("search", f"t{turn}v1")]
+        history.labels(label(2.0))
+        history.train()
 
 
 def test_a_better_structure_starts_patience_anew():
