@@ -10,8 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aga.search.lattices import random_cell, random_multiple
-from aga.search.orbits import fits, lattice_symbol, occupation, orbits, primitive_vectors
-from aga.search.symmetric import divisors, drawn_parts, part, repeated, symmetric_crystal
+from aga.search.orbits import (
+    conventional_multiple,
+    fits,
+    lattice_symbol,
+    occupation,
+    orbits,
+    primitive_vectors,
+)
+from aga.search.symmetric import (
+    cells_of,
+    divisors,
+    drawn_parts,
+    drawn_supercell,
+    part,
+    repeated,
+    supercell,
+    symmetric_crystal,
+)
 
 # spglib says so of its own way to tell errors
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
@@ -138,3 +154,26 @@ def test_a_position_without_freedom_is_occupied_once():
             continue
         fixed = [id(orbit) for _, orbit in sites if not orbit.free]
         assert len(fixed) == len(set(fixed))
+
+
+@pytest.mark.parametrize("number", range(1, 231))
+def test_the_conventional_cell_is_that_of_its_crystal_system(number):
+    """Its vectors at right angles where the system has them, with the lattice points it has."""
+    matrix = conventional_multiple(number)
+    assert cells_of(matrix) == CENTRED[lattice_symbol(number)]
+    assert matrix @ primitive_vectors(number) == pytest.approx(np.eye(3))
+    crystal = symmetric_crystal(number, {"Si": 192}, 20.0, 0.1, np.random.default_rng(number))
+    assert crystal is not None
+    angles = supercell(crystal, matrix).cell.angles()
+    right = sum(abs(angles - 90.0) < 1e-6)
+    assert right >= (0 if number <= 2 else 2 if number <= 15 or 143 <= number <= 194 else 3)
+
+
+def test_half_of_the_supercells_are_conventional_and_some_compositions_fill_none():
+    rng = np.random.default_rng(0)
+    conventional = conventional_multiple(227)
+    drawn = [drawn_supercell(227, {"Si": 8}, rng) for _ in range(400)]
+    same = sum((matrix == conventional).all() for matrix in drawn)
+    assert 160 <= same <= 260
+    odd = [drawn_supercell(227, {"Si": 7}, rng) for _ in range(200)]
+    assert 70 <= sum(matrix is None for matrix in odd) <= 130

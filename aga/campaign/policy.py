@@ -17,7 +17,6 @@ from aga.campaign.stopping import (
     audit,
     doubtful,
     dry,
-    only_searching,
     picked,
     rivals,
     searched,
@@ -130,8 +129,8 @@ def _first_labels(state: State) -> list[Decision]:
     if new or state.outstanding("label"):
         return new
     if state.models:
-        # the ensemble trusts none of what it proposes: show it more of the space
-        return [_seed(state, MORE_SEEDS)] if dry(state) and not only_searching(state) else []
+        # all that is proposed is known, and not well: show the ensemble more of the space
+        return [_seed(state, MORE_SEEDS)] if dry(state) and not settled(state) else []
     enough = len(state.labelled) >= max(2, state.config.search.initial_labels // 2)
     if state.seed_tries >= SEED_TRIES or (enough and not missing_ends(state.config, state.known)):
         return []

@@ -43,8 +43,8 @@ def why_stop(state: State) -> str:
     if state.labels_left <= 0 and not state.outstanding("label"):
         return f"the labels are used up ({budget.labels}, {budget.confirm_reserve} kept back)"
     tried = state.seed_tries >= SEED_TRIES and not state.unasked
-    done = settled(state) and searched(state) and not _unknown(state) and not audit(state)
-    if dry(state) and (done or (tried and not only_searching(state))):
+    done = settled(state) and searched(state) and not audit(state)
+    if dry(state) and (done or (tried and not settled(state))):
         return f"{DRY_GENERATIONS} generations in a row brought nothing new to label"
     generation = state.current
     if generation is None or state.outstanding("label", "train", "evolve"):
@@ -149,11 +149,6 @@ def thorough(state: State) -> bool:
     return begun and settled(state)
 
 
-def only_searching(state: State) -> bool:
-    """Whether nothing is left to ask for but more proposals, which need no labels."""
-    return settled(state) and not searched(state) and not _unknown(state)
-
-
 def dry(state: State) -> bool:
     """Whether the last generations all ended without a label, and the ensemble knows all labels."""
     if state.outstanding() or len(state.generations) < DRY_GENERATIONS:
@@ -163,24 +158,6 @@ def dry(state: State) -> bool:
     last = state.generations[-DRY_GENERATIONS:]
     same_model = all(generation.model == state.models[-1].key for generation in last)
     return same_model and not any(picked(state, generation) for generation in last)
-
-
-def _unknown(state: State) -> bool:
-    """Whether a candidate that is not trusted enough for a label may still lie below the best.
-
-    More random structures are labelled then, until the ensemble knows what it is.
-    """
-    generation = state.current
-    if generation is None:
-        return False
-    cap = state.config.search.acquisition.spread_cap_ev_per_atom
-    best = state.lowest.best.height
-    vague = [
-        one
-        for one in generation.candidates
-        if one.spread is not None and one.spread > cap and one.height - one.spread < best
-    ]
-    return bool(vague) and bool(_anything(state, vague, 1, explore=0.0))
 
 
 def _open_questions(state: State, generation: Generation) -> bool:

@@ -71,6 +71,11 @@ def primitive_vectors(number: int) -> FloatArray:
     return np.array(_PRIMITIVE[lattice_symbol(number)])
 
 
+def conventional_multiple(number: int) -> NDArray[np.int64]:
+    """Vectors of the conventional cell (rows) in units of the primitive ones (3, 3)."""
+    return np.rint(np.linalg.inv(primitive_vectors(number))).astype(np.int64)
+
+
 @lru_cache(maxsize=230)
 def lattice_symbol(number: int) -> str:
     """P, A, C, I, F or R."""

@@ -151,14 +151,17 @@ def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: in
 def _symmetric(space: Space, number: int, volume: float, rng: Generator) -> Atoms | None:
     """A crystal of the space group, or a repeated part of the cell that has it.
 
-    Half sums of covalent radii are far enough apart: `separate` does the rest.
+    None where the composition fits no choice of positions. Half sums of covalent radii are far
+    enough apart: `separate` does the rest.
     """
-    parts = symmetric.drawn_parts(space.composition, rng)
+    matrix = symmetric.drawn_supercell(number, space.composition, rng)
+    if matrix is None:
+        return None
     crystal = symmetric.symmetric_crystal(
         number,
-        symmetric.part(space.composition, parts),
+        symmetric.part(space.composition, symmetric.cells_of(matrix)),
         volume,
         min(covalent_distances(space.symbols, _TOUCHING).values()),
         rng,
     )
-    return None if crystal is None else symmetric.repeated(crystal, parts, rng)
+    return None if crystal is None else symmetric.supercell(crystal, matrix)

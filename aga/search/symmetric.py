@@ -11,12 +11,16 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from aga.search.compositions import named
 from aga.search.lattices import random_cell, random_multiple
 from aga.search.neighbours import neighbours
-from aga.search.orbits import Orbit, occupation, primitive_vectors
+from aga.search.orbits import Orbit, conventional_multiple, occupation, primitive_vectors
 
+#: share of random crystals that fill the conventional cell of their space group, not a part of the
+#: cell in a random shape: open structures such as diamond are cubic in eight atoms
+CONVENTIONAL = 0.5
 #: cells and coordinates that are tried for one choice of Wyckoff positions
 _PLACEMENTS = 5
 
@@ -35,6 +39,24 @@ def drawn_parts(composition: Mapping[str, int], rng: Generator) -> int:
     options = divisors(composition)
     weights = np.sqrt(sum(composition.values()) / np.array(options))
     return int(rng.choice(options, p=weights / weights.sum()))
+
+
+def drawn_supercell(
+    number: int, composition: Mapping[str, int], rng: Generator
+) -> NDArray[np.int64] | None:
+    """Of how many primitive cells of a space group the whole is to be, and in which shape (3, 3).
+
+    None where the composition does not fill the conventional cell that was drawn.
+    """
+    if rng.random() < CONVENTIONAL:
+        matrix = conventional_multiple(number)
+        return matrix if cells_of(matrix) in divisors(composition) else None
+    return random_multiple(drawn_parts(composition, rng), rng)
+
+
+def cells_of(matrix: NDArray[np.int64]) -> int:
+    """How many cells a supercell holds."""
+    return round(abs(float(np.linalg.det(matrix))))
 
 
 def symmetric_crystal(
@@ -87,11 +109,16 @@ def _placed(
 
 def repeated(crystal: Atoms, copies: int, rng: Generator) -> Atoms:
     """A supercell of a random shape; atoms in no order."""
-    if copies == 1:
+    return supercell(crystal, random_multiple(copies, rng))
+
+
+def supercell(crystal: Atoms, matrix: NDArray[np.int64]) -> Atoms:
+    """A supercell; atoms in no order."""
+    if cells_of(matrix) == 1:
         return crystal
     from ase.build import make_supercell  # imports calculators that are installed
 
-    return make_supercell(crystal, random_multiple(copies, rng))
+    return make_supercell(crystal, matrix)
 
 
 def part(composition: Mapping[str, int], parts: int) -> dict[str, int]:
