@@ -11,7 +11,7 @@ import numpy as np
 
 from aga.campaign import confirmation
 from aga.campaign.spaces import missing_ends, plain_space
-from aga.campaign.state import Decision, State, label_references
+from aga.campaign.state import Decision, Generation, State, label_references
 from aga.campaign.stopping import (
     SEED_TRIES,
     audit,
@@ -149,19 +149,25 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     room = min(room, state.labels_left)
     if room <= 0:
         return []
-    purpose = "search"
-    if settled(state):
-        # what is left to ask is whether anything lies as low as the best
-        low = {candidate.id for candidate in rivals(state, generation)}
-        offered = unlabelled(state, generation, len(generation.candidates))
-        chosen = [candidate for candidate in offered if candidate.id in low][:room]
-        if not chosen and not picked(state, generation) and searched(state):
-            purpose, chosen = "audit", audit(state)[:room]
-    else:
-        chosen = unlabelled(state, generation, room)
-        if not chosen and not picked(state, generation):
-            chosen = doubtful(state, generation, min(room, DOUBTFUL))
+    purpose, chosen = _wanted(state, generation, room)
     return [_label_task(state, candidate, purpose) for candidate in chosen]
+
+
+def _wanted(state: State, generation: Generation, room: int) -> tuple[str, list[Candidate]]:
+    """The purpose of the next labels and what they are for, at most ``room``."""
+    untouched = not picked(state, generation)
+    if not settled(state):
+        chosen = unlabelled(state, generation, room)
+        if not chosen and untouched:
+            chosen = doubtful(state, generation, min(room, DOUBTFUL))
+        return "search", chosen
+    # what is left to ask is whether anything lies as low as the best
+    low = {candidate.id for candidate in rivals(state, generation)}
+    offered = unlabelled(state, generation, len(generation.candidates))
+    chosen = [candidate for candidate in offered if candidate.id in low][:room]
+    if not chosen and untouched and searched(state):
+        return "audit", audit(state)[:room]
+    return "search", chosen
 
 
 def _label_task(state: State, candidate: Candidate, purpose: str) -> Decision:

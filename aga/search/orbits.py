@@ -73,7 +73,7 @@ def primitive_vectors(number: int) -> FloatArray:
 
 def conventional_multiple(number: int) -> NDArray[np.int64]:
     """Vectors of the conventional cell (rows) in units of the primitive ones (3, 3)."""
-    return np.rint(np.linalg.inv(primitive_vectors(number))).astype(np.int64)
+    return np.asarray(np.rint(np.linalg.inv(primitive_vectors(number))), dtype=np.int64)
 
 
 @lru_cache(maxsize=230)

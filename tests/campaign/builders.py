@@ -252,3 +252,11 @@ def promising(*numbers, prefix="e", enthalpy=0.9, spread=0.01):
         candidate(f"{prefix}{number}", number, enthalpy + 0.001 * number, spread)
         for number in numbers
     ]
+
+
+RANGE = {"elements": ["Cu", "Au"], "atoms": [2, 4]}
+
+
+def several(**changes):
+    compositions = {**RANGE, **changes.pop("compositions", {})}
+    return config(composition=None, compositions=compositions, **changes)
