@@ -20,7 +20,7 @@ from aga.search.orbits import Orbit, conventional_multiple, occupation, primitiv
 
 #: share of random crystals that fill the conventional cell of their space group, not a part of the
 #: cell in a random shape: open structures such as diamond are cubic in eight atoms
-CONVENTIONAL = 0.5
+CONVENTIONAL = 0.25
 #: cells and coordinates that are tried for one choice of Wyckoff positions
 _PLACEMENTS = 5
 
