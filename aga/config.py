@@ -183,7 +183,7 @@ class StopConfig(Section):
         8, ge=1, description="Labels in a row without a better distinct structure."
     )
     patience_proposals: int = Field(
-        1500,
+        3000,
         ge=0,
         description="New structures relaxed on the potential since the best was found, at least; "
         "more in proportion where more than 30 compositions are searched.",
