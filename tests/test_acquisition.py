@@ -302,7 +302,7 @@ def test_among_several_compositions_novelty_counts_where_the_hull_may_change():
     assert ids(rule.choose(rows, labels[:1], [], 1)) == [far.id]
 
 
-def test_a_relaxed_label_of_a_hull_does_not_block_what_lowers_it():
+def test_a_relaxed_label_does_not_block_what_is_lower_than_anything():
     """Forces of 0.04 eV/Å can leave a meV, and phases lie as near as that."""
     rule = LowerConfidenceBound(explore=0.0)
     done = on_hull("alloy", CRYSTALS[0], fmax=0.04)
@@ -316,8 +316,10 @@ def test_a_relaxed_label_of_a_hull_does_not_block_what_lowers_it():
     assert ids(rule.choose([lower(-0.001, 0.0002)], labels, [], 2)) == ["lower"]
     assert not rule.choose([lower(-0.001, 0.0003)], labels, [], 2)
     assert not rule.choose([lower(-0.0004, 0.00001)], labels, [], 2)
-    # where one composition is searched a relaxed label says what there is
-    assert not rule.choose([lower(-0.001, 0.0002)], labels[:1], [], 2)
+    # nor where one composition is searched: forces of 0.038 eV/Å hid what lay 6 meV lower
+    assert ids(rule.choose([lower(-0.001, 0.0002)], labels[:1], [], 2)) == ["lower"]
+    # but what is said to lie much lower than its own label is an error of the potential
+    assert not rule.choose([lower(-0.011, 0.0002)], labels[:1], [], 2)
 
 
 def test_candidate_and_known_survive_json():

@@ -15,9 +15,10 @@ from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
 _SAME_GEOMETRY = 1e-6
-# what is predicted below the hull by more than this and by some spreads is news, even of a
+# what is predicted below the best by more than this and by some spreads is news, even of a
 # structure that is labelled and relaxed: forces of 0.04 eV/Å left CuAu 1.1 meV above its minimum,
-# and the search of a hull ended there [eV/atom]
+# and the search of a hull ended there; a copy of Pmma Cu8Au8 with such forces lay 6 meV above it,
+# and hid it [eV/atom]
 _NEWS = 0.0005
 _NEWS_SPREADS = 4.0
 # among several compositions a structure this many spreads above the hull is known not to be on it
@@ -38,7 +39,8 @@ class Acquisition(BaseModel, ABC):
     - one at a time, the *best* labelled structure does not block a copy predicted no higher than
       ``twin_ev_per_atom`` above it, nor itself relaxed on the potential.
 
-    On a convex hull nor does a label that is relaxed block a copy predicted clearly below the hull.
+    Nor does a label that is relaxed block a copy predicted clearly below the best, or the hull, and
+    no more than ``twin_ev_per_atom`` below the label itself.
 
     Enthalpies are compared above the ground of each composition (see `Candidate`); on a convex hull
     every labelled structure of it is the best.
@@ -97,12 +99,12 @@ class Acquisition(BaseModel, ABC):
             pending: candidates being labelled now.
             n: free places.
         """
-        archive, several = Archive.of(known), _several(known)
-        blocks = _Blocks(archive, pending, self.twin_ev_per_atom, several=several)
+        archive = Archive.of(known)
         lowest = min((one.height for one in known), default=inf)
+        blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
         ordered = self._ordered(candidates, lowest)
         asked = KnownCrystals(pending)
-        hopeful = _may_be_stable if several else _anything
+        hopeful = _may_be_stable if _several(known) else _anything
         far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
@@ -168,8 +170,9 @@ def _several(known: Sequence[Known]) -> bool:
     return len({one.formula for one in known}) > 1
 
 
-def _lowers_hull(one: Candidate) -> bool:
-    return one.height < -max(_NEWS, _NEWS_SPREADS * (one.spread or 0.0))
+def _is_news(one: Candidate, lowest: float) -> bool:
+    """Whether it is predicted clearly below all that is labelled."""
+    return one.height < lowest - max(_NEWS, _NEWS_SPREADS * (one.spread or 0.0))
 
 
 def _anything(one: Candidate) -> bool:
@@ -191,13 +194,13 @@ class _Blocks:
     """What stands in the way of a candidate."""
 
     def __init__(
-        self, known: Archive, pending: Sequence[Candidate], margin: float, *, several: bool
+        self, known: Archive, pending: Sequence[Candidate], margin: float, lowest: float
     ) -> None:
         self._known = known
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
         self._best = _best(self._known)
-        self._several = several
+        self._lowest = lowest
         # a twin that is being labelled is the one allowed
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
 
@@ -226,7 +229,9 @@ class _Blocks:
         if _same_geometry(one, candidate):
             return True
         if _finished(one):
-            return not (self._several and _lowers_hull(candidate))
+            # what is said to lie much lower than its own label is an error of the potential
+            believable = candidate.height >= one.height - self._margin
+            return not (believable and _is_news(candidate, self._lowest))
         return candidate.height >= one.height - self._margin
 
     def _near_best(self, candidate: Candidate) -> bool:
