@@ -318,6 +318,10 @@ def test_a_relaxed_label_does_not_block_what_is_lower_than_anything():
     assert not rule.choose([lower(-0.0004, 0.00001)], labels, [], 2)
     # nor where one composition is searched: forces of 0.038 eV/Å hid what lay 6 meV lower
     assert ids(rule.choose([lower(-0.001, 0.0002)], labels[:1], [], 2)) == ["lower"]
+    # and where the label is not the best, one spread is enough to ask which of the two is lower
+    best = on_hull("best", CRYSTALS[1], -0.002, fmax=0.0)
+    assert ids(rule.choose([lower(-0.004, 0.0015)], [done, best], [], 2)) == ["lower"]
+    assert not rule.choose([lower(-0.003, 0.0015)], [done, best], [], 2)
     # but what is said to lie much lower than its own label is an error of the potential
     assert not rule.choose([lower(-0.011, 0.0002)], labels[:1], [], 2)
 

@@ -21,6 +21,8 @@ _SAME_GEOMETRY = 1e-6
 # and hid it [eV/atom]
 _NEWS = 0.0005
 _NEWS_SPREADS = 4.0
+# a copy of a label that is not among the best has more to tell: how the two stand to each other
+_OVERTAKING_SPREADS = 1.0
 # among several compositions a structure this many spreads above the hull is known not to be on it
 _SURE = 2.0
 # and one this high is not thought to be, however large its spread [eV/atom]
@@ -170,9 +172,10 @@ def _several(known: Sequence[Known]) -> bool:
     return len({one.formula for one in known}) > 1
 
 
-def _is_news(one: Candidate, lowest: float) -> bool:
-    """Whether it is predicted clearly below all that is labelled."""
-    return one.height < lowest - max(_NEWS, _NEWS_SPREADS * (one.spread or 0.0))
+def _is_news(one: Candidate, label: Known, lowest: float) -> bool:
+    """Whether a copy of a label is predicted clearly below all that is labelled."""
+    spreads = _NEWS_SPREADS if label.height <= lowest + _NEWS else _OVERTAKING_SPREADS
+    return one.height < lowest - max(_NEWS, spreads * (one.spread or 0.0))
 
 
 def _anything(one: Candidate) -> bool:
@@ -231,7 +234,7 @@ class _Blocks:
         if _finished(one):
             # what is said to lie much lower than its own label is an error of the potential
             believable = candidate.height >= one.height - self._margin
-            return not (believable and _is_news(candidate, self._lowest))
+            return not (believable and _is_news(candidate, one, self._lowest))
         return candidate.height >= one.height - self._margin
 
     def _near_best(self, candidate: Candidate) -> bool:
