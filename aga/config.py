@@ -192,12 +192,13 @@ class StopConfig(Section):
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."
     )
     window_ev_per_atom: float = Field(
-        0.01, gt=0, description="Candidates this close to the best are rivals [eV/atom], if also"
+        0.01, gt=0, description="What lies this close to the best is near it [eV/atom]."
     )
-    rival_spreads: float = Field(
-        4.0,
+    doubt: float = Field(
+        0.1,
         gt=0,
-        description="within so many calibrated spreads of it; rivals must be labelled.",
+        description="Better structures that may be expected, by the calibrated spreads, among the "
+        "candidates that are left without a label.",
     )
 
 

@@ -2,6 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as students_t
+
 from aga.campaign import stopping
 from aga.campaign.state import Decision
 from aga.search.similarity import distance
@@ -94,24 +100,48 @@ def audited(history):
     return [(one.inputs["purpose"], one.inputs["candidate"]["id"]) for one in history.due()]
 
 
-def test_what_may_lie_as_low_is_a_rival_and_what_is_surely_higher_is_none():
+def test_what_may_lie_lower_is_a_rival_and_what_surely_does_not_is_none():
     history = stopped_changing(near=False)
     generation = history.state.generations[-1]
     generation.candidates[:] = [
-        candidate("sure", 20, 1.005, 0.0005),  # in the window, but too many spreads above
-        candidate("unsure", 40, 1.005, 0.002),
-        candidate("far", 60, 1.2, 0.15),  # above the window and more than a spread
+        candidate("sure", 20, 1.005, 0.0005),  # near the best, but many spreads above
+        candidate("unsure", 40, 1.002, 0.002),
+        candidate("far", 60, 1.2, 0.15),  # more than a spread above
         candidate("vague", 80, 1.2, 0.25),
     ]
-    assert [one.id for one in stopping.rivals(history.state, generation)] == ["unsure", "vague"]
+    assert [one.id for one in stopping.rivals(history.state, generation)] == ["vague", "unsure"]
     assert {name for _, name in audited(history)} == {"unsure", "vague"}
+
+
+@given(st.lists(st.tuples(st.floats(-0.1, 0.3), st.floats(0.0, 0.3)), max_size=5))
+def test_fewer_better_structures_than_the_doubt_are_left_without_a_label(predicted):
+    history = stopped_changing(near=False)
+    generation = history.state.generations[-1]
+    offered = [candidate(f"n{i}", 20 * (i + 1), 1 + e, s) for i, (e, s) in enumerate(predicted)]
+    generation.candidates[:] = offered
+    wanted = stopping.rivals(history.state, generation)
+    chances = {one.id: stopping.chance(one, 1.0) for one in offered}
+    asked = [chances[one.id] for one in wanted]
+    left = sum(chances.values()) - sum(asked)
+    doubt = history.state.config.stop.doubt
+    assert left <= doubt + 1e-9
+    assert asked == sorted(asked, reverse=True)
+    assert not asked or left + asked[-1] > doubt
+
+
+@pytest.mark.parametrize("spreads", [-2.0, 0.0, 0.4, 1.0, 2.5, 6.0])
+def test_the_chance_to_be_better_is_that_of_a_distribution_with_heavy_tails(spreads):
+    one = candidate("one", 20, 1.0 + spreads * float(np.hypot(0.02, 0.001)), 0.02)
+    scaled = students_t(df=4, scale=2**-0.5)
+    assert np.isclose(students_t(df=4).std(), 2**0.5)
+    assert np.isclose(stopping.chance(one, 1.0), scaled.sf(spreads))
 
 
 def test_what_is_least_like_anything_labelled_is_labelled_before_the_end():
     """All are surely higher, one is beyond the window and one is not trusted."""
     history = stopped_changing(near=False)
     offered = [candidate(f"new{n}", 20 * n, 1.1 + 0.01 * n, 0.001) for n in range(1, 6)]
-    offered += [candidate("high", 200, 1.9, 0.001), candidate("vague", 220, 1.9, 0.6)]
+    offered += [candidate("high", 150, 1.9, 0.001), candidate("vague", 170, 1.9, 0.6)]
     history.state.generations[-1].candidates.extend(offered)
     asked = audited(history)
     assert len(asked) == stopping.AUDITS
