@@ -5,11 +5,11 @@ has lately judged well, nothing better is expected among what is unlabelled, and
 anything labelled turned out to be no better.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import hypot, inf, sqrt
 
-from aga.campaign.state import Generation, State
+from aga.campaign.state import Generation, Labelled, State
 from aga.search.acquisition import Acquisition
 from aga.search.candidate import Candidate
 from aga.search.settings import breadth
@@ -22,6 +22,12 @@ DRY_GENERATIONS = 3
 MISJUDGED = 0.2
 #: labels before the end for what is least like anything labelled, however high it is predicted
 AUDITS = 4
+#: labels that tell how far predictions may be too high
+DOWNWARD_LABELS = 24
+#: labels that count as if they had erred by one spread both ways
+_PRIOR_LABELS = 4
+#: one error counts for no more than so many spreads
+_OUTLIER = 3.0
 #: why labels are asked for that judge the potential
 _JUDGING = ("search", "audit")
 #: a prediction is not exact to less, whatever its spread [eV/atom]
@@ -72,22 +78,40 @@ def settled(state: State) -> bool:
 
 
 def surprised(state: State) -> bool:
-    """Whether the potential has lately misjudged by more than what parts structures from the best.
+    """Whether the potential has lately placed structures far too high above the best.
 
-    While it errs by 0.3 eV/atom on what it places 0.1 above the best, it cannot tell that nothing
-    lies lower, however many labels have found nothing.
+    While it sees twice the height of what it has not seen before, a structure that it places above
+    the best may lie below it, however many labels have found nothing.
     """
     stop, best = state.config.stop, state.lowest.best.height
-    judged = (
-        (one.known.enthalpy - one.predicted, one.known.height)
-        for one in reversed(state.labelled)
-        if one.purpose in _JUDGING and one.predicted is not None
-    )
     wrong = sum(
-        abs(error) > max(height - error - best, stop.window_ev_per_atom)
-        for error, height in islice(judged, stop.patience_labels)
+        too_high > max(one.known.height - best, stop.window_ev_per_atom)
+        for one, too_high, _ in islice(_judged(state), stop.patience_labels)
     )
     return wrong > MISJUDGED * stop.patience_labels
+
+
+def downward(state: State) -> float:
+    """How far labels fall below their predictions, in calibrated spreads (root mean square).
+
+    Errors are not the same both ways. What is labelled are minima of the potential, where it is
+    most likely too low: in nine searches labels scattered by 2 to 15 spreads above their
+    predictions, and by 0.2 to 1.2 below.
+    """
+    errors = [
+        min(max(0.0, too_high) / hypot(spread, _NOISE), _OUTLIER)
+        for _, too_high, spread in islice(_judged(state), DOWNWARD_LABELS)
+    ]
+    # where errors are the same both ways half are downward: at first they are thought to be
+    squares = 2.0 * sum(error**2 for error in errors) + _PRIOR_LABELS
+    return sqrt(squares / (len(errors) + _PRIOR_LABELS))
+
+
+def _judged(state: State) -> Iterator[tuple[Labelled, float, float]]:
+    """Labels that judge the potential, the last first; how far it was too high; its spread."""
+    for one in reversed(state.labelled):
+        if one.purpose in _JUDGING and one.predicted is not None and one.spread is not None:
+            yield one, one.predicted - one.known.enthalpy, one.spread
 
 
 def searched(state: State) -> bool:
@@ -161,10 +185,11 @@ def dry(state: State) -> bool:
 def _open_questions(state: State, generation: Generation) -> bool:
     """Whether a candidate waits that may be the best, or the ensemble is unsure near it."""
     stop, best = state.config.stop, state.lowest.best.height
+    factor = downward(state)
     unsure = any(
         one.height <= best + stop.window_ev_per_atom
         and one.spread is not None
-        and one.spread > stop.spread_ev_per_atom
+        and factor * one.spread > stop.spread_ev_per_atom
         for one in generation.candidates
     )
     return unsure or bool(rivals(state, generation))
@@ -177,26 +202,31 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
     A fixed number of spreads would ask for every member of a dense spectrum: of Cu8Au8 twenty
     orderings lie within 10 meV/atom of the lowest.
     """
-    best = state.lowest.best.height
+    best, factor = state.lowest.best.height, downward(state)
     offered = unlabelled(state, generation, len(generation.candidates))
-    ranked = sorted(offered, key=lambda one: (-chance(one, best), one.id))
-    left = sum(chance(one, best) for one in ranked)
+    ranked = sorted((-chance(one, best, factor), one.id, one) for one in offered)
+    left = -sum(row[0] for row in ranked)
     wanted: list[Candidate] = []
-    for one in ranked:
+    for share, _, one in ranked:
         if left <= state.config.stop.doubt:
             break
         wanted.append(one)
-        left -= chance(one, best)
+        left += share
     return wanted
 
 
-def chance(one: Candidate, best: float) -> float:
+def chance(one: Candidate, best: float, factor: float = 1.0) -> float:
     """The probability that a candidate lies below ``best`` [eV/atom] by the engine.
 
     Errors over calibrated spreads have heavy tails: Student's t with four degrees of freedom, of
     unit variance (its distribution function: Abramowitz & Stegun 26.7.4).
+
+    Args:
+        one: the candidate.
+        best: height to lie below [eV/atom].
+        factor: see `downward`.
     """
-    over = sqrt(2.0) * (one.height - best) / hypot(one.spread or 0.0, _NOISE)
+    over = sqrt(2.0) * (one.height - best) / hypot(factor * (one.spread or 0.0), _NOISE)
     share = over / sqrt(4.0 + over * over)
     return 0.5 - 0.25 * share * (3.0 - share * share)
 

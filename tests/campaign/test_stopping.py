@@ -120,7 +120,8 @@ def test_fewer_better_structures_than_the_doubt_are_left_without_a_label(predict
     offered = [candidate(f"n{i}", 20 * (i + 1), 1 + e, s) for i, (e, s) in enumerate(predicted)]
     generation.candidates[:] = offered
     wanted = stopping.rivals(history.state, generation)
-    chances = {one.id: stopping.chance(one, 1.0) for one in offered}
+    factor = stopping.downward(history.state)
+    chances = {one.id: stopping.chance(one, 1.0, factor) for one in offered}
     asked = [chances[one.id] for one in wanted]
     left = sum(chances.values()) - sum(asked)
     doubt = history.state.config.stop.doubt
@@ -149,7 +150,7 @@ def test_what_is_least_like_anything_labelled_is_labelled_before_the_end():
     farthest = max(offered, key=lambda one: min(known_distance(history, one)))
     assert asked[0] == ("audit", farthest.id)
     assert "vague" in {name for _, name in asked}
-    history.labels(label(1.2))
+    history.labels(label(2.0))
     history.train()
     history.evolve(*offered)
     assert history.kinds() == ["stop_search"]
@@ -249,15 +250,35 @@ def test_random_structures_begin_the_count_of_patience_anew():
     assert history.kinds() == ["evolve"]
 
 
+def misjudged(history, error, places=(-1, -2)):
+    """The same, but the potential had placed some labels too high by ``error`` [eV/atom]."""
+    labelled = history.state.labelled
+    for place in places:
+        label_of = labelled[place]
+        labelled[place] = replace(label_of, predicted=label_of.known.enthalpy + error)
+    return history
+
+
 def test_a_search_whose_labels_surprise_has_not_settled():
-    """Predicted 0.1 above the best and computed 0.15 above or below: it might have been lower."""
+    """Predicted 0.35 above the best and computed 0.15 above: it might have been lower."""
     history = stopped_changing()
     assert not stopping.surprised(history.state)
-    labelled = history.state.labelled
-    for place in (-1, -2):
-        labelled[place] = replace(labelled[place], predicted=labelled[place].known.enthalpy - 0.2)
-    assert stopping.surprised(history.state)
+    assert stopping.surprised(misjudged(history, 0.2).state)
     assert not stopping.settled(history.state)
+    # half as wrong, or wrong the other way, tells of nothing below the best
+    assert not stopping.surprised(misjudged(history, 0.1).state)
+    assert not stopping.surprised(misjudged(history, -0.2).state)
+
+
+def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():
+    history = stopped_changing()
+    everywhere = range(-1, -6, -1)
+    sure = stopping.downward(misjudged(history, -0.2, everywhere).state)
+    assert sure == pytest.approx((4 / (5 + 4)) ** 0.5)
+    spread = history.state.labelled[-1].spread
+    even = misjudged(history, spread / 2**0.5, everywhere)
+    assert stopping.downward(even.state) == pytest.approx(1.0, rel=0.01)
+    assert 2.0 < stopping.downward(misjudged(history, 99.0, everywhere).state) < 4.0
 
 
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():
