@@ -180,7 +180,7 @@ class StopConfig(Section):
     """When the search is finished before its budget is."""
 
     patience_labels: int = Field(
-        8, ge=1, description="Labels in a row without a better distinct structure."
+        6, ge=1, description="Labels in a row without a better distinct structure."
     )
     patience_proposals: int = Field(
         3000,
@@ -195,7 +195,7 @@ class StopConfig(Section):
         0.01, gt=0, description="What lies this close to the best is near it [eV/atom]."
     )
     doubt: float = Field(
-        0.1,
+        0.2,
         gt=0,
         description="Better structures that may be expected, by the calibrated spreads, among the "
         "candidates that are left without a label.",

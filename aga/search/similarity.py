@@ -170,15 +170,15 @@ class KnownSet:
         """Cosine distances to those at some places (n,)."""
         if not len(places):
             return np.zeros(0)
-        return np.asarray(
-            [max(0.0, 1.0 - float(self._vectors[place] @ vector)) for place in places]
-        )
+        common = np.array([self._vectors[place] for place in places]) @ vector
+        return np.asarray(np.maximum(0.0, 1.0 - common))
 
     def _draw(self, room: int) -> None:
         """Choose the coordinates anew, and make room for more."""
         count = len(self) - 1
         sample = [self._vectors[i] for i in np.linspace(0, count, min(count, _SAMPLE), dtype=int)]
-        if len(sample) > _DIRECTIONS:
+        # few are sooner compared in full than described
+        if len(sample) >= _SAMPLE:
             self._basis = np.linalg.svd(sample, full_matrices=False)[2][:_DIRECTIONS].T
         self._sketches = np.zeros((room, self._basis.shape[1] + 1), dtype=np.float32)
         for start in range(0, count, _SAMPLE):

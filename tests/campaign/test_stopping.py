@@ -101,7 +101,7 @@ def audited(history):
 
 
 def test_what_may_lie_lower_is_a_rival_and_what_surely_does_not_is_none():
-    history = stopped_changing(near=False)
+    history = stopped_changing(near=False, stop={"doubt": 0.05})
     generation = history.state.generations[-1]
     generation.candidates[:] = [
         candidate("sure", 20, 1.005, 0.0005),  # near the best, but many spreads above
