@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,31 @@ class TestRuns:
         assert row["calls_in_all"] <= 15
         # every call is a label of the campaign, and the other way round
         assert row["calls_in_all"] == row["labels"] + row["failed_calls"]
+
+    def test_a_hit_is_followed_back_to_the_operator_that_made_it(self, script, tmp_path):
+        def one(identity, origin, *parents):
+            return {"id": identity, "origin": origin, "parents": list(parents)}
+
+        made = {
+            "seed": {"candidates": [one("s0", "symmetric_random")], "pool": []},
+            "first": {"candidates": [one("e0", "strain", "s0"), one("e1", "slip", "s0")]},
+            "next": {"candidates": [one("e2", "carried", "e1"), one("e3", "relabel", "s0")]},
+            "last": {"candidate": one("p0", "polish", "e2")},
+        }
+        for name, proposed in made.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(proposed))
+        asked = ["s0", "e0", "e2", "e3", "p0", "r0"]
+        labelled = [
+            SimpleNamespace(ordinal=number, known=SimpleNamespace(id=identity))
+            for number, identity in enumerate(asked)
+        ]
+        state = SimpleNamespace(labelled=labelled, failures=[])
+        origin = script("search.methods.aga")._origin
+        found = [origin(state, tmp_path, call) for call in (None, 1, 2, 3, 4, 5, 6)]
+        assert found == [
+            None, "symmetric_random", "strain", "slip", "symmetric_random", "polish",
+            "engine_relaxation",
+        ]  # fmt: skip
 
     @pytest.mark.parametrize("method", ["aga", "random"])
     def test_every_method_is_judged_by_enthalpy(self, measured, tiny, method):

@@ -36,6 +36,7 @@ seed:
     cpu_seconds  processor time of the run and its children, where the platform tells
     reason       why it ended
     whole        (aga) whether it was to go on after the first hit
+    found_by     (aga) the operator that made the structure of the first hit
     settings     (aga) what --set has changed of a campaign's defaults: an ablation
     by_rule, final_found, final_energy, confirmed   (aga, where it came to its own end) whether
                  that was the stop rule's and not the budget's; whether its answer is the ground

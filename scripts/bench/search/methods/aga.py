@@ -6,6 +6,7 @@ child processes would compute is computed here, because loading a model a hundre
 measure nothing but that.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -160,6 +161,7 @@ def _told(run: Run, state: Any) -> dict[str, Any]:
         "generations": len(state.generations),
         "holes": len(found),
         "hole_labels": price(found),
+        "found_by": _origin(state, run.folder / "campaign" / "proposals", run.ledger.spent().found),
         "reason": state.finished,
     }
     if state.finished and state.groups:
@@ -167,6 +169,37 @@ def _told(run: Run, state: Any) -> dict[str, Any]:
         told["by_rule"] = asked < state.config.budget.labels - state.config.budget.confirm_reserve
         told |= _final(run, state)
     return told
+
+
+def _origin(state: Any, proposals: Path, call: int | None) -> str | None:
+    """The operator that made the structure of a call; None without a call.
+
+    What was only relaxed again, labelled or not, is followed back to where it was made.
+    """
+    from aga.search.candidate import RELABEL
+    from aga.search.evolution import CARRIED
+
+    if call is None:
+        return None
+    # a relaxation by the engine is many calls of one task, in their order
+    asked = [(one.ordinal, one.known.id) for one in state.labelled]
+    asked += [(one.ordinal, state.asked_for(one).id) for one in state.failures]
+    identity = sorted(asked, key=lambda pair: pair[0])[call - 1][1]
+    made = {
+        one["id"]: one
+        for file in proposals.glob("*.json")
+        for one in _candidates(json.loads(file.read_text()))
+    }
+    while identity in made and made[identity]["origin"] in (RELABEL, CARRIED):
+        identity = made[identity]["parents"][0]
+    return str(made[identity]["origin"]) if identity in made else "engine_relaxation"
+
+
+def _candidates(proposed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a generation, the first structures, or a step of a confirmation."""
+    return proposed.get("candidates") or [
+        proposed[key] for key in ("candidate",) if key in proposed
+    ]
 
 
 def _final(run: Run, state: Any) -> dict[str, Any]:
