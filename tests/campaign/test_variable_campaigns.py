@@ -110,7 +110,7 @@ ALLOYS = {
     "seed": 2,
     "overlap": False,
     "search": {"initial_labels": 6, "batch": 4, "evolution": {"candidates": 40}},
-    "budget": {"labels": 56, "confirm_reserve": 12},
+    "budget": {"labels": 80, "confirm_reserve": 12},
     "stop": {"patience_labels": 20, "patience_proposals": 0, "window_ev_per_atom": 0.001},
     "confirm": {"window_ev_per_atom": 0.0},
 }
