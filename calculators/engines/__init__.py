@@ -91,6 +91,15 @@ class Engine(BaseModel, ABC):
         """
         return self
 
+    def open_settings(self, symbols: Iterable[str]) -> list[str]:
+        """A sentence where something is left to settle: one key would stand for several methods."""
+        if self.settled(symbols) == self:
+            return []
+        return [
+            f"The engine {self.kind!r} is not settled: `aga` does so when it reads a campaign; in a "
+            "program of yours call `engine.settled(elements)` once, for all of your elements."
+        ]
+
     @abstractmethod
     def problems(self, symbols: Iterable[str]) -> list[str]:
         """What would keep this engine from working here, without computing or importing it.

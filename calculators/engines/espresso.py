@@ -93,12 +93,7 @@ class Espresso(Engine):
             ]
         found, problems = self._files(wanted)
         problems = [*program, *problems, *changed(found, self.checksums)]
-        if not problems and self.settled(wanted) != self:
-            problems.append(
-                "The engine 'espresso' is not settled: `aga` does so when it reads a campaign; in "
-                "a program of yours call `engine.settled(elements)` once, for all elements."
-            )
-        return problems
+        return problems or self.open_settings(wanted)
 
     def settled(self, symbols: Iterable[str]) -> Self:
         """With the cutoffs of the hardest element and the checksums of the files."""
