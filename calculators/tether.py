@@ -21,7 +21,7 @@ def _main(starter: int, argv: list[str]) -> None:
     if os.getppid() != starter:
         sys.exit("the process that wanted this program is gone")
     try:
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
     except OSError as error:
         sys.exit(f"{argv[0]}: {error.strerror}")
 

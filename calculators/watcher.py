@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 _ENDED = 97  # exit status after the pipe was closed
 _GRACE = 1.0  # [s] between SIGTERM and SIGKILL
@@ -54,14 +55,14 @@ def _end(program: subprocess.Popen[bytes]) -> None:
 def _children() -> list[int]:
     """Processes whose parent this one is; none where there is no /proc."""
     found = []
-    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
+            # after the name, which may hold anything: state, parent
+            parent = int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
         except (OSError, IndexError):
-            continue  # no process, or gone meanwhile
+            continue  # gone meanwhile
         if parent == os.getpid():
-            found.append(int(name))
+            found.append(int(path.parent.name))
     return found
 
 

@@ -15,7 +15,7 @@ from potentials.structures import content_key
 # how long and how much, never what comes out
 _RESOURCES = frozenset({"deadline_s", "memory_gb"})
 
-#: sub-folder of an attempt for large files (wave functions); it goes with the attempt, however it ends
+#: sub-folder of an attempt for large files (wave functions), which goes however the attempt ends
 SCRATCH = "scratch"
 
 
@@ -96,8 +96,8 @@ class Engine(BaseModel, ABC):
         if self.settled(symbols) == self:
             return []
         return [
-            f"The engine {self.kind!r} is not settled: `aga` does so when it reads a campaign; in a "
-            "program of yours call `engine.settled(elements)` once, for all of your elements."
+            f"The engine {self.kind!r} is not settled: `aga` does so when it reads a campaign; in "
+            "a program of yours call `engine.settled(elements)` once, for all of your elements."
         ]
 
     @abstractmethod

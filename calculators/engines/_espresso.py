@@ -29,7 +29,7 @@ _RY_PER_ATOM = 1e-7  # end of the SCF
 _MOST_POLARISED = 0.9  # of the valence; pw.x takes fractions up to 1
 
 
-class Template(EspressoTemplate):
+class Template(EspressoTemplate):  # type: ignore[misc]
     """ASE's way with pw.x, corrected.
 
     Args:
@@ -107,7 +107,7 @@ def settings(engine: "espresso.Espresso", count: int) -> dict[str, dict[str, Any
     from ase.units import Ry
 
     if engine.ecut_ev is None or engine.density_factor is None:
-        raise ValueError("the engine 'espresso' is not settled")
+        raise ValueError(" ".join(engine.open_settings(engine.checksums)))
     cutoff = engine.ecut_ev / Ry
     return {
         "control": {

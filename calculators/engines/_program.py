@@ -12,7 +12,9 @@ from calculators.outcome import EngineError, MachineError
 
 _TETHER = Path(__file__).parent.parent / "tether.py"
 # what Fortran and C++ run times, malloc and MPI say when there is no memory left
-_MEMORY = re.compile(r"allocat\w* .{0,40}memory|memory limit|out of memory|bad_alloc", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"allocat\w* .{0,40}memory|memory limit|out of memory|bad_alloc", re.IGNORECASE
+)
 _LINES = 3
 _LONGEST = 400
 

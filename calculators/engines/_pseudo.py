@@ -164,7 +164,9 @@ def choose(
     wanted = sorted(set(symbols))
     if not folder.is_dir():
         return {}, [f"There is no folder {folder} for pseudopotentials: correct pseudo_dir."]
-    lost = [symbol for symbol in wanted if symbol in names and not (folder / names[symbol]).is_file()]
+    lost = [
+        symbol for symbol in wanted if symbol in names and not (folder / names[symbol]).is_file()
+    ]
     problems = [f"There is no {names[s]!r} for {s} in {folder}: correct the name." for s in lost]
     given = {s: read(folder / names[s]) for s in wanted if s in names and s not in lost}
     found: dict[str, Pseudo] = {}
