@@ -16,8 +16,8 @@ from ase.calculators.abinit import Abinit, AbinitProfile, AbinitTemplate
 from ase.io.abinit import write_abinit_in
 
 from calculators.engines._grid import grid, moments
+from calculators.engines._headers import Pseudo
 from calculators.engines._program import ended, last_words, tied
-from calculators.engines._pseudo import Pseudo
 from calculators.outcome import EngineError
 
 if TYPE_CHECKING:

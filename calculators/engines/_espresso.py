@@ -17,8 +17,8 @@ from ase.calculators.espresso import Espresso, EspressoProfile, EspressoTemplate
 
 from calculators.engines import SCRATCH
 from calculators.engines._grid import grid, moments
+from calculators.engines._headers import Pseudo
 from calculators.engines._program import ended, last_words, tied
-from calculators.engines._pseudo import Pseudo
 from calculators.outcome import EngineError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Template(EspressoTemplate):  # type: ignore[misc]
         return results
 
 
-_MOMENT = re.compile(r"atom\D+\d+.*?magn\D*?=?\s*(-?\d+\.\d+)")
+_MOMENT = re.compile(r"^\s+atom:?\s+\d+ .*?magn[:=]\s*(-?\d+\.\d+)", re.MULTILINE)
 _TOTAL = re.compile(r"total magnetization\s+=\s+(-?\d+\.\d+)")
 
 

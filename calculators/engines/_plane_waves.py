@@ -11,8 +11,9 @@ from pydantic import Field
 
 from calculators.engines import Engine
 from calculators.engines._grid import boxed
+from calculators.engines._headers import Pseudo
 from calculators.engines._program import missing
-from calculators.engines._pseudo import Pseudo, changed, choose
+from calculators.engines._pseudo import changed, choose
 
 
 class PlaneWaves(Engine):

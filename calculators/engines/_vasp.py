@@ -7,6 +7,7 @@ energy may be wrong by the entropy). It is the one place in `calculators` that i
 import re
 import shlex
 import subprocess
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import write
 
 from calculators.engines._grid import grid, moments
+from calculators.engines._headers import Pseudo
 from calculators.engines._program import ended, last_words, tied
-from calculators.engines._pseudo import Pseudo
 from calculators.outcome import EngineError
 
 if TYPE_CHECKING:
@@ -140,16 +141,16 @@ def read_results(folder: Path, places: Sequence[int]) -> dict[str, Any]:
     Raises:
         EngineError: the file is not there or broken off, or the SCF has not converged.
     """
-    from xml.etree.ElementTree import ParseError
-
-    from pymatgen.io.vasp.outputs import Vasprun
+    from pymatgen.io.vasp.outputs import UnconvergedVASPWarning, Vasprun
 
     path = folder / "vasprun.xml"
     if not path.is_file():
         raise EngineError(reason(folder) or "vasp ended and left no vasprun.xml")
     try:
-        run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (ParseError, KeyError, IndexError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnconvergedVASPWarning)  # an error, below
+            run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+    except (SyntaxError, KeyError, IndexError) as error:  # that of XML is one of syntax
         raise EngineError(reason(folder) or f"vasprun.xml is not complete: {error!r}") from error
     if not run.converged_electronic:
         steps = len(run.ionic_steps[-1]["electronic_steps"])

@@ -15,8 +15,8 @@ from ase import Atoms
 from pydantic import Field
 
 from calculators.engines._grid import by_class
+from calculators.engines._headers import Pseudo, read_psp8
 from calculators.engines._plane_waves import PlaneWaves
-from calculators.engines._pseudo import Pseudo, read_psp8
 
 
 class Abinit(PlaneWaves):

@@ -16,8 +16,8 @@ from ase.units import Ry
 from pydantic import Field
 
 from calculators.engines._grid import by_class
+from calculators.engines._headers import Pseudo, read_upf
 from calculators.engines._plane_waves import PlaneWaves
-from calculators.engines._pseudo import Pseudo, read_upf
 
 # of the density, over that of the wave functions
 _PLAIN_FACTOR, _AUGMENTED_FACTOR = 4.0, 10.0

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from pydantic import Field, field_validator
 
+from calculators.engines._headers import Pseudo, read_potcar
 from calculators.engines._plane_waves import PlaneWaves
-from calculators.engines._pseudo import Pseudo, read_potcar
 
 # ENMAX is meant for energies at a fixed cell; stress needs more of the same waves
 _STRESS_FACTOR = 1.3
