@@ -35,6 +35,8 @@ from calculators.engines import Engine, build, kinds
 from calculators.labelling import single_point
 from potentials.structures import Label
 
+ENGINES = ["gpaw", "espresso", "abinit", "cp2k"]
+SYSTEMS = ["si", "al", "tio2", "fe"]
 MOMENTS = {"fe": {"Fe": 2.5}}
 #: cutoffs that an engine does not choose by itself [eV]
 CUTOFFS = {"gpaw": {"si": 300.0, "al": 300.0, "tio2": 600.0, "fe": 600.0}}
@@ -62,10 +64,13 @@ def structure(system: str) -> Atoms:
 
 def engine_of(kind: str, system: str, given: argparse.Namespace) -> Engine:
     """An engine at the settings of docs/engines.md."""
-    settings: dict[str, Any] = {"kind": kind, "kpts_density": given.density, **LIMITS}
+    settings: dict[str, Any] = {"kind": kind, **LIMITS}
+    known = kinds()[kind].model_fields
     if kind in CUTOFFS:
         settings["ecut_ev"] = given.cutoff or CUTOFFS[kind][system]
-    if system in MOMENTS and "magmoms" in kinds()[kind].model_fields:
+    if "kpts_density" in known:
+        settings["kpts_density"] = given.density
+    if system in MOMENTS and "magmoms" in known:
         settings["magmoms"] = MOMENTS[system]
     return build(settings).settled(set(structure(system).symbols))
 
@@ -114,8 +119,8 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--json", action="store_true", help="one JSON object per row")
-    add("--engines", nargs="+", default=["gpaw", "espresso", "abinit", "cp2k"], help="kinds")
-    add("--systems", nargs="+", default=["si", "al", "tio2", "fe"], help="crystals")
+    add("--engines", nargs="+", default=ENGINES, choices=[*kinds()], help="kinds, the first leads")
+    add("--systems", nargs="+", default=SYSTEMS, choices=SYSTEMS, help="crystals")
     add("--density", type=float, default=2.0, help="k-points per 1/Å along each axis [Å]")
     add("--cutoff", type=float, help="plane waves of gpaw [eV]; others choose by themselves")
     add("--store", type=Path, help="keep the labels there, and use those found there")
