@@ -37,7 +37,9 @@ class PlaneWaves(Engine):
         default=None, description="starting moment of each element [Bohr magneton]"
     )
     pseudo_dir: str | None = Field(
-        default=None, description="folder of the pseudopotentials; none: from the environment"
+        default=None,
+        description="folder of the pseudopotentials, relative to where `aga` is started; none: from "
+        "the environment",
     )
     pseudopotentials: dict[str, str] = Field(
         default={}, description="file of an element where the folder leaves a choice, by symbol"
