@@ -127,6 +127,16 @@ def test_pw_is_told_gamma_and_fractions_of_the_valence(program, iron, tmp_path):
     assert "conv_thr = 2e-07" in text
 
 
+def test_a_cluster_gets_a_box_and_gamma_alone(program, tmp_path):
+    dimer = Atoms("Fe2", [[0, 0, 0], [0, 0, 2.1]])
+    engine = program("")
+    calculator = engine.calculator(dimer, tmp_path)
+    calculator.write_inputfiles(engine.placed(dimer), ["energy"])
+    text = " ".join((tmp_path / "pw.in").read_text().split())
+    assert "K_POINTS automatic 1 1 1 0 0 0" in text
+    assert "CELL_PARAMETERS angstrom 13.00000000000000 0.0" in text
+
+
 def test_moments_of_opposite_sign_stay_within_the_valence():
     from calculators.engines._espresso import fraction
 

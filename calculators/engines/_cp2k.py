@@ -64,6 +64,7 @@ class Runner(Calculator):  # type: ignore[misc]
                 left.unlink()
         if "SCF run NOT converged" in output.read_text("utf-8", "replace"):
             raise EngineError(reason(output))
+        output.replace(output.with_suffix(".txt"))  # what is kept of a label
 
     def _talk(self, output: Path) -> dict[str, Any]:
         """What CP2K's shell answers."""

@@ -1,15 +1,23 @@
 """What plane-wave engines make of a structure before they compute it: k-points, a box, a cutoff."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import kptdensity2monkhorstpack
 
+from calculators.engines import Engine
+
 #: empty space around a cluster on each side [Å]; plane waves repeat in any case
 VACUUM = 5.0
 # the box grows in steps, so that a relaxation mostly stays on one grid [Å]
 _BOX_STEP = 1.0
+
+# a density that makes one point of every box [Å]
+_GAMMA_ALONE = 1e-6
+
+AnyEngine = TypeVar("AnyEngine", bound=Engine)
 
 #: elements that norm-conserving and PAW sets make soft
 SOFT = frozenset(("Al", "Si"))
@@ -30,6 +38,11 @@ def grid(atoms: Atoms, density: float) -> tuple[int, int, int]:
     """
     first, second, third = kptdensity2monkhorstpack(atoms, density, even=False)
     return int(first), int(second), int(third)
+
+
+def pointed(engine: AnyEngine, atoms: Atoms) -> AnyEngine:
+    """An engine as it is to compute a structure: of a cluster Gamma alone, whatever its box."""
+    return engine if atoms.pbc.any() else engine.model_copy(update={"kpts_density": _GAMMA_ALONE})
 
 
 def boxed(atoms: Atoms) -> Atoms:

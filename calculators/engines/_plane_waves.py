@@ -38,8 +38,8 @@ class PlaneWaves(Engine):
     )
     pseudo_dir: str | None = Field(
         default=None,
-        description="folder of the pseudopotentials, relative to where `aga` is started; none: from "
-        "the environment",
+        description="folder of the pseudopotentials, relative to where `aga` is started; none: "
+        "from the environment",
     )
     pseudopotentials: dict[str, str] = Field(
         default={}, description="file of an element where the folder leaves a choice, by symbol"

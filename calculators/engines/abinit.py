@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from pydantic import Field
 
-from calculators.engines._grid import by_class
+from calculators.engines._grid import by_class, pointed
 from calculators.engines._headers import Pseudo, read_psp8
 from calculators.engines._plane_waves import PlaneWaves
 
@@ -59,4 +59,4 @@ class Abinit(PlaneWaves):
         """ASE's calculator with k-points, moments and failures of our own."""
         from calculators.engines import _abinit
 
-        return _abinit.calculator(self, self.chosen(atoms), directory)
+        return _abinit.calculator(pointed(self, atoms), self.chosen(atoms), directory)

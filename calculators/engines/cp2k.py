@@ -21,7 +21,7 @@ from ase.units import Ry
 from pydantic import Field
 
 from calculators.engines import Engine
-from calculators.engines._grid import boxed
+from calculators.engines._grid import boxed, pointed
 from calculators.engines._program import missing
 
 _INSTALL = "install CP2K (Debian: apt-get install cp2k cp2k-data)"
@@ -96,7 +96,7 @@ class CP2K(Engine):
         """ASE's calculator, started anew for every structure."""
         from calculators.engines import _cp2k
 
-        return _cp2k.Runner(self, directory)
+        return _cp2k.Runner(pointed(self, atoms), directory)
 
     def placed(self, atoms: Atoms) -> Atoms:
         """A cluster in the middle of a cubic box of vacuum, which repeats."""

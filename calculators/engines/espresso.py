@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.units import Ry
 from pydantic import Field
 
-from calculators.engines._grid import by_class
+from calculators.engines._grid import by_class, pointed
 from calculators.engines._headers import Pseudo, read_upf
 from calculators.engines._plane_waves import PlaneWaves
 
@@ -79,4 +79,4 @@ class Espresso(PlaneWaves):
         """ASE's calculator with starting moments, reading and failures of our own."""
         from calculators.engines import _espresso
 
-        return _espresso.calculator(self, self.chosen(atoms), directory)
+        return _espresso.calculator(pointed(self, atoms), self.chosen(atoms), directory)

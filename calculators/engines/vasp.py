@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from pydantic import Field, field_validator
 
+from calculators.engines._grid import pointed
 from calculators.engines._headers import Pseudo, read_potcar
 from calculators.engines._plane_waves import PlaneWaves
 
@@ -111,6 +112,10 @@ class Vasp(PlaneWaves):
             return super().folder()
         return Path(named).expanduser().absolute() / _SETS[self.xc][2]
 
+    def distributions(self) -> tuple[str, ...]:
+        """Installed distributions whose versions are kept with a label."""
+        return ("ase", "pymatgen")
+
     def gga(self) -> str:
         """Value of the tag GGA."""
         return _SETS[self.xc][1]
@@ -119,4 +124,4 @@ class Vasp(PlaneWaves):
         """A calculator that writes the input set, runs VASP and reads vasprun.xml."""
         from calculators.engines import _vasp
 
-        return _vasp.Runner(self, self.chosen(atoms), directory)
+        return _vasp.Runner(pointed(self, atoms), self.chosen(atoms), directory)
