@@ -122,6 +122,7 @@ def test_settling_writes_out_what_depends_on_the_elements(engine):
     assert silicon.ecut_ev == pytest.approx(408.2, abs=0.1)  # 30 Ry
     assert both.ecut_ev == pytest.approx(1224.5, abs=0.1)  # 90 Ry
     assert both.settled(["Si"]) == both
+    assert both.pseudopotentials == {"Si": "a.UPF", "Ti": "b.upf"}
     # an element that the campaign does not have was never settled
     assert "is not settled" in silicon.problems(["Ti"])[0]
 

@@ -78,6 +78,10 @@ class PlaneWaves(Engine):
         """Files that are looked up by name, relative to the folder."""
         return {s: self.pseudopotentials[s] for s in symbols if s in self.pseudopotentials}
 
+    def called(self, pseudo: Pseudo) -> str:
+        """What `pseudopotentials` says for a file."""
+        return pseudo.path.name
+
     def further(self, files: Mapping[str, Pseudo]) -> dict[str, Any]:
         """What else `settled` writes out."""
         return {}
@@ -122,6 +126,11 @@ class PlaneWaves(Engine):
                 "ecut_ev": self.ecut_ev or self.needed(wanted, found),
                 "pseudo_dir": folder,
                 "checksums": sums | self.checksums,
+                # so that the folder is searched once
+                "pseudopotentials": {
+                    **{symbol: self.called(pseudo) for symbol, pseudo in sorted(found.items())},
+                    **self.pseudopotentials,
+                },
                 **self.further(found),
             }
         )

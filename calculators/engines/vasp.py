@@ -105,6 +105,10 @@ class Vasp(PlaneWaves):
         """Every file has its folder."""
         return {s: f"{self.pseudopotentials.get(s, s)}/POTCAR" for s in symbols}
 
+    def called(self, pseudo: Pseudo) -> str:
+        """The sub-folder."""
+        return pseudo.path.parent.name
+
     def folder(self) -> Path | None:
         """Where the sub-folders with a POTCAR are."""
         named = os.environ.get(self.variable)
