@@ -166,7 +166,7 @@ def test_cp2k_is_told_gamma(cp2k):
     ("text", "words"),
     [
         (CP2K_UNCONVERGED, "cp2k: the SCF has not converged after 3 iterations"),
-        (CP2K_ABORT, "cp2k: Matrix is not positive definite"),
+        (CP2K_ABORT, "cp2k: Matrix is not positive definite cp_dbcsr_cholesky.F:121"),
         ("", ""),
     ],
 )

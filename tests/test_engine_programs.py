@@ -150,6 +150,7 @@ def test_moments_of_opposite_sign_stay_within_the_valence():
         (UNCONVERGED, EngineError, "pw.x: the SCF has not converged after 80 iterations"),
         (CRASH, EngineError, "pw.x: Error in routine check_atoms (1): atoms # 1 and # 2 overlap!"),
         ("", EngineError, "says nothing of convergence"),
+        (f"{SAYS[:-1]}.replace('0.40539433', '**********'))", EngineError, "no number"),
         ("sys.exit(3)", EngineError, "pw.x ended with status 3 and said nothing"),
         ("print('abrupt end'); sys.exit(3)", EngineError, "abrupt end"),
         (NO_MEMORY, MachineError, "raise memory_gb"),

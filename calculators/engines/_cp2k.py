@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _EPS_SCF = 1e-7
 _PATIENCE = 5.0  # [s] for a program that has broken off the talk to end
 _ABORT = re.compile(r"\[ABORT\][\s*]*\n(.*?)\n[\s*]*\*{20,}", re.DOTALL)
+# the man beside the message
+_PICTURE = re.compile(r"^[\s*]*(?:\\___/|O/\||/\| \||/ \\|\|)?")
 
 
 class Runner(Calculator):  # type: ignore[misc]
@@ -141,6 +143,6 @@ def reason(output: Path) -> str:
         after = f" after {steps[-1]} iterations" if steps else ""
         return f"cp2k: the SCF has not converged{after}"
     if found := _ABORT.search(text):
-        lines = (line.strip(" *") for line in found[1].splitlines())
-        return "cp2k: " + " ".join(" ".join(lines).replace("\\___/", "").split())
+        lines = (_PICTURE.sub("", line).strip(" *") for line in found[1].splitlines())
+        return "cp2k: " + " ".join(" ".join(lines).split())
     return last_words(output)

@@ -74,7 +74,12 @@ class Template(EspressoTemplate):  # type: ignore[misc]
         text = (directory / self.outputname).read_text("utf-8", "replace")
         if "convergence has been achieved" not in text:
             raise EngineError(reason(directory) or "pw.x says nothing of convergence")
-        results: dict[str, Any] = dict(super().read_results(directory))
+        try:
+            results: dict[str, Any] = dict(super().read_results(directory))
+        except ValueError as error:  # numbers too large for their columns are stars
+            raise EngineError(
+                f"pw.x: its output has no number where one belongs: {error}"
+            ) from error
         results.pop("magmoms", None)
         if self._engine.magmoms is not None:
             count = len(results["forces"])
