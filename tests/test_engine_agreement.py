@@ -23,6 +23,7 @@ def bench(monkeypatch):
 
 # twice what was measured: forces [eV/Å], stress [GPa]
 @pytest.mark.gpaw
+@pytest.mark.timeout(1800)  # minutes for rutile, on a busy machine
 @pytest.mark.parametrize(
     ("system", "other", "force", "stress"),
     [
