@@ -394,7 +394,7 @@ def load(path: Path) -> CampaignConfig:
         messages += explain(error, CampaignConfig, document, ROLES)
     if messages:
         raise ConfigError(messages)
-    return config
+    return config.model_copy(update={"engine": config.engine.settled(config.elements)})
 
 
 def resolved(config: CampaignConfig) -> dict[str, Any]:

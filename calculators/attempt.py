@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from calculators.engines import Engine
+from calculators.engines import SCRATCH, Engine
 from calculators.guard import Exit, Limits, run
 from calculators.outcome import Failure
 from calculators.publish import publish_json, read_json
@@ -91,6 +91,7 @@ def _attempt(folder: Path, job: dict[str, Any], limits: Limits) -> tuple[Ended, 
     log = folder / "log.txt"
     argv = [sys.executable, "-P", "-X", "faulthandler", "-m", "calculators.single_point"]
     done = run([*argv, str(folder / "job.json")], limits, cwd=folder, log=log, env=_environment())
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     answer = read_json(folder / "outcome.json")
     if answer is None:
         return _without_answer(done, limits, log), done.seconds

@@ -4,6 +4,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 
+class MachineError(Exception):
+    """A calculation ended because of the machine, not of the structure: killed, out of memory."""
+
+
+class EngineError(Exception):
+    """An engine's program ended without an answer, for a reason it gave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why there is no label.

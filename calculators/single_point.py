@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from calculators.attempt import Again
 from calculators.engines import Engine, build
 from calculators.gates import LabelGates
-from calculators.outcome import Failure
+from calculators.outcome import EngineError, Failure, MachineError
 from calculators.publish import publish_json, read_json
 from potentials.structures import FloatArray, Label, atoms_from_dict, bare
 
@@ -58,6 +58,7 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
         engine=engine.key(),
         seconds=time.perf_counter() - start,
         magmoms=_magmoms(work),
+        magnetization=_magnetization(work),
     )
     if reason := gates.after(atoms, label):
         raise RefusedError(reason)
@@ -80,6 +81,13 @@ def _magmoms(atoms: Atoms) -> FloatArray | None:
     if moments is None or moments.shape != (len(atoms),) or not np.isfinite(moments).all():
         return None
     return moments
+
+
+def _magnetization(atoms: Atoms) -> float | None:
+    """Total moment the calculator left behind [Bohr magneton], or None."""
+    value = getattr(atoms.calc, "results", {}).get("magmom")
+    total = None if value is None else float(value)
+    return total if total is not None and np.isfinite(total) else None
 
 
 def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -105,6 +113,10 @@ def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
         return _failure("permanent", f"{type(error).__name__}: {error}", "environment")
     except RefusedError as error:
         return _failure("permanent", str(error), error.again)
+    except MachineError as error:
+        return _failure("transient", str(error), "same")
+    except EngineError as error:
+        return _failure("permanent", str(error), "ladder")
     except Exception as error:
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else _place(error)

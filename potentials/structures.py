@@ -24,6 +24,8 @@ class Label:
         engine: key of the engine's settings; one key per data set.
         seconds: wall time of the calculation [s].
         magmoms: magnetic moments [bohr magneton] (N,), or None.
+        magnetization: total moment of the cell [bohr magneton], or None; between the atoms too, so
+            it is not the sum of ``magmoms``.
 
     Raises:
         ValueError: a shape is wrong or a number is not finite.
@@ -35,6 +37,7 @@ class Label:
     engine: str
     seconds: float = 0.0
     magmoms: FloatArray | None = None
+    magnetization: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse labels that would poison a fit."""
@@ -55,6 +58,7 @@ class Label:
             self.forces,
             *([] if self.stress is None else [self.stress]),
             *([] if self.magmoms is None else [self.magmoms]),
+            np.array([self.magnetization or 0.0]),
         ]
         if not all(np.isfinite(part).all() for part in parts):
             raise ValueError("Label holds a number that is not finite (NaN or infinity)")
@@ -73,6 +77,7 @@ class Label:
             "engine": self.engine,
             "seconds": self.seconds,
             "magmoms": None if self.magmoms is None else self.magmoms.tolist(),
+            "magnetization": self.magnetization,
         }
 
     @classmethod
@@ -82,6 +87,7 @@ class Label:
         def array(value: Any) -> FloatArray | None:
             return None if value is None else np.array(value, dtype=np.float64)
 
+        total = data.get("magnetization")  # labels of earlier versions have none
         return cls(
             energy=float(data["energy"]),
             forces=np.array(data["forces"], dtype=np.float64).reshape(-1, 3),
@@ -89,6 +95,7 @@ class Label:
             engine=str(data["engine"]),
             seconds=float(data.get("seconds", 0.0)),
             magmoms=array(data.get("magmoms")),
+            magnetization=None if total is None else float(total),
         )
 
 

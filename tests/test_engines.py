@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from calculators import engines
 from calculators.engines import Engine, build, kinds
+from calculators.engines._grid import grid
 from calculators.engines.gpaw import GPAW
 from calculators.labelling import LabelGates, single_point
 from calculators.outcome import Failure
@@ -21,15 +22,22 @@ from potentials.structures import Label
 ROOT = Path(__file__).parent.parent
 LJ = {"path": "ase.calculators.lj.LennardJones", "arguments": {"sigma": 2.2, "epsilon": 0.05}}
 
-# the least each kind needs besides its name, and a crystal it can compute quickly
-SETTINGS = {"ase": LJ, "gpaw": {"ecut_ev": 150.0, "kpts_density": 1.0}}
+# the least each kind needs besides its name, and a crystal it can compute quickly; programs of
+# their own find their pseudopotentials by the environment (docs/engines.md) or are skipped
+SETTINGS = {
+    "ase": LJ,
+    "gpaw": {"ecut_ev": 150.0, "kpts_density": 1.0},
+    "espresso": {"kpts_density": 0.9},
+    "abinit": {"kpts_density": 0.9},
+    "cp2k": {"kpts_density": 0.45, "grid_ev": 3000.0, "basis": "SZV-MOLOPT-SR-GTH"},
+}
 CRYSTALS = {"emt": "Cu", "ase": "Cu"}
-MARKS = {"gpaw": pytest.mark.gpaw, "chgnet": pytest.mark.chgnet}
+MARKS = {"gpaw": pytest.mark.gpaw, "chgnet": pytest.mark.chgnet, "cp2k": pytest.mark.slow}
 KINDS = [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in kinds()]
 
 
 def engine_of(kind: str) -> Engine:
-    return build({"kind": kind, **SETTINGS.get(kind, {})})
+    return build({"kind": kind, **SETTINGS.get(kind, {})}).settled({"Si"})
 
 
 def crystal_of(kind: str) -> Atoms:
@@ -74,10 +82,10 @@ def test_key_ignores_limits_and_helpers_only(kind):
     engine = engine_of(kind)
     other = engine.model_copy(update={"deadline_s": 1.0, "memory_gb": 0.0, "retries": ()})
     assert other.key() == engine.key()
-    decisive = set(type(engine).model_fields) - engine.helpers
+    decisive = set(type(engine).model_fields) - engine.helpers - engine.places
     for name in decisive - {"deadline_s", "memory_gb", "retries"}:
         assert engine.model_copy(update={name: "changed"}).key() != engine.key(), name
-    for name in engine.helpers:
+    for name in engine.helpers | engine.places:
         assert engine.model_copy(update={name: "changed"}).key() == engine.key(), name
 
 
@@ -105,6 +113,15 @@ def test_the_ladder_holds_only_fields_of_the_engine(kind):
     cls = kinds()[kind]
     assert cls.ladder | cls.helpers <= set(cls.model_fields)
     assert cls.helpers <= cls.ladder
+    assert cls.places <= set(cls.model_fields)
+    assert not cls.places & cls.ladder
+
+
+@pytest.mark.parametrize("kind", list(kinds()))
+def test_settling_twice_changes_nothing(kind):
+    engine = engine_of(kind)
+    assert engine.settled({"Si"}) == engine
+    assert engine.settled({"Si"}).key() == engine.key()
 
 
 @pytest.mark.parametrize("kind", list(kinds()))
@@ -161,6 +178,19 @@ def test_versions_are_kept(installed, store):
     result = read_result(store, label_key(atoms, engine))
     assert set(result["versions"]) == set(engine.distributions())
     assert all(result["versions"].values())
+
+
+def test_an_even_grid_holds_gamma(installed, store):
+    """Two points along an axis of one cell are one of the doubled cell: only if it is Gamma."""
+    if "kpts_density" not in type(engine_of(installed)).model_fields:
+        pytest.skip("no k-points")
+    atoms = crystal_of(installed)
+    engine = engine_of(installed).model_copy(update={"kpts_density": 0.9})
+    assert grid(atoms, 0.9) == (2, 2, 2)
+    assert grid(atoms.repeat((2, 1, 1)), 0.9) == (1, 2, 2)
+    one, two = (labelled(cell, engine, store) for cell in (atoms, atoms.repeat((2, 1, 1))))
+    assert two.energy / 4 == pytest.approx(one.energy / 2, abs=2e-3)
+    np.testing.assert_allclose(two.forces[:2], one.forces, atol=2e-2)
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.05])

@@ -93,6 +93,16 @@ def test_deadline_ends_the_whole_group(tmp_path):
     wait_for(lambda: not any(alive(pid) for pid in family(tmp_path)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_CHILD_SUBREAPER is Linux's")
+@pytest.mark.parametrize("ending", ["", "    sys.exit(0)\n"])
+def test_what_leaves_the_group_is_ended_too(tmp_path, ending):
+    code = FAMILY.replace('sleep(600)"])', 'sleep(600)"], start_new_session=True)')
+    if ending:
+        code = code.replace("    time.sleep(600)\n", ending)
+    guarded(code, tmp_path, deadline=2.0)
+    wait_for(lambda: not any(alive(pid) for pid in family(tmp_path)))
+
+
 def test_stop_on_request(tmp_path):
     done = guarded(FAMILY, tmp_path, should_stop=(tmp_path / "pids").exists)
     assert done.ended_by == "stop"

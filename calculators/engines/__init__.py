@@ -15,6 +15,9 @@ from potentials.structures import content_key
 # how long and how much, never what comes out
 _RESOURCES = frozenset({"deadline_s", "memory_gb"})
 
+#: sub-folder of an attempt for large files (wave functions), which goes however the attempt ends
+SCRATCH = "scratch"
+
 
 class Engine(BaseModel, ABC):
     """Settings of a reference method; the fields are its YAML keys.
@@ -42,6 +45,9 @@ class Engine(BaseModel, ABC):
 
     helpers: ClassVar[frozenset[str]] = frozenset()
     """Fields that lead to the same answer on another way: not part of the key."""
+
+    places: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say where something is, not what: not part of the key, not for an attempt."""
 
     ladder: ClassVar[frozenset[str]] = frozenset()
     """Fields that an attempt may override, besides deadline and memory."""
@@ -71,8 +77,28 @@ class Engine(BaseModel, ABC):
         Deadline, memory, ladder and convergence helpers are left out: a label from a later rung
         keeps the key, and which settings were overridden stands in its ``result.json``.
         """
-        same = self.helpers | _RESOURCES | {"retries"}
+        same = self.helpers | self.places | _RESOURCES | {"retries"}
         return content_key(self.model_dump(mode="json", exclude=set(same)))
+
+    def settled(self, symbols: Iterable[str]) -> Self:
+        """This engine with what depends on the elements written out: cutoff, pseudopotentials.
+
+        A campaign settles its engine once, for all of its elements, so that every label has the
+        same settings and the key names them. What cannot be found is left open for `problems`.
+
+        Args:
+            symbols: elements of the campaign.
+        """
+        return self
+
+    def open_settings(self, symbols: Iterable[str]) -> list[str]:
+        """A sentence where something is left to settle: one key would stand for several methods."""
+        if self.settled(symbols) == self:
+            return []
+        return [
+            f"The engine {self.kind!r} is not settled: `aga` does so when it reads a campaign; in "
+            "a program of yours call `engine.settled(elements)` once, for all of your elements."
+        ]
 
     @abstractmethod
     def problems(self, symbols: Iterable[str]) -> list[str]:

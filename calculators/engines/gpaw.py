@@ -8,27 +8,22 @@ energy. At 0.1 eV the two differ by a few meV per atom in metals and by nothing 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from ase import Atoms
 from pydantic import Field
 
 from calculators.engines import Engine
+from calculators.engines._grid import boxed, moments
 
 # Oxygen, nitrogen and fluorine 2p and the 3d shells: below 600 eV the Pulay stress of these is
 # tens of GPa while the forces have long converged (rutile TiO2: 34 GPa at 450, 15.6 at 500, -0.4
 # at 600 eV).
 _HARD = frozenset(("N", "O", "F", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn"))
 _HARD_CUTOFF = 600.0  # [eV]
-
-#: empty space around a cluster on each side [Å]; plane waves repeat in any case
-VACUUM = 5.0
-# the box grows in steps, so that a relaxation mostly stays on one grid [Å]
-_BOX_STEP = 1.0
 
 # functionals with PAW datasets of their own; all others use those of PBE
 _OWN_DATASETS = frozenset({"LDA", "RPBE", "revPBE", "GLLBSC"})
@@ -106,7 +101,7 @@ class GPAW(Engine):
         if self.eigensolver is not None:
             optional["eigensolver"] = {"name": self.eigensolver}
         if self.magmoms is not None:
-            optional["magmoms"] = _moments(atoms, self.magmoms)
+            optional["magmoms"] = moments(atoms, self.magmoms)
         return gpaw.GPAW(
             mode={"name": "pw", "ecut": self.ecut_ev},
             xc=self.xc,
@@ -120,13 +115,7 @@ class GPAW(Engine):
 
     def placed(self, atoms: Atoms) -> Atoms:
         """A cluster in the middle of a cubic box of vacuum, which repeats."""
-        if atoms.pbc.any():
-            return atoms
-        wide = float(np.ptp(atoms.positions, axis=0).max()) + 2 * VACUUM
-        boxed = Atoms(numbers=atoms.numbers, positions=atoms.positions, pbc=True)
-        boxed.set_cell(np.eye(3) * _BOX_STEP * np.ceil(wide / _BOX_STEP))
-        boxed.center()
-        return boxed
+        return boxed(atoms)
 
     def stress_converged(self, atoms: Atoms) -> bool:
         """False with N, O, F or a 3d metal below 600 eV: Pulay stress would ruin a training."""
@@ -143,11 +132,6 @@ class GPAW(Engine):
             f"GPAW {self.xc}, plane waves {self.ecut_ev:g} eV, "
             f"k density {self.kpts_density:g}{spin}"
         )
-
-
-def _moments(atoms: Atoms, by_element: Mapping[str, float]) -> list[float]:
-    """Starting moments of the atoms [Bohr magneton] (N,); elements not named start at zero."""
-    return [by_element.get(symbol, 0.0) for symbol in atoms.symbols]
 
 
 def _dataset_folders() -> list[Path]:

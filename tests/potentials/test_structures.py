@@ -36,6 +36,7 @@ def labels(draw):
         engine=draw(st.text(max_size=8)),
         seconds=draw(NUMBERS),
         magmoms=draw(st.none() | arrays(np.float64, n_atoms, elements=NUMBERS)),
+        magnetization=draw(st.none() | NUMBERS),
     )
 
 
@@ -51,6 +52,7 @@ def test_label_survives_json_to_the_last_bit(label):
     again = Label.from_dict(json.loads(json.dumps(label.to_dict())))
     assert np.float64(again.energy).tobytes() == np.float64(label.energy).tobytes()
     assert again.seconds == label.seconds
+    assert again.magnetization == label.magnetization
     assert again.engine == label.engine
     assert same(again.forces, label.forces)
     assert same(again.stress, label.stress)
@@ -73,6 +75,7 @@ def test_atoms_survive_json_to_the_last_bit(atoms):
         ({"forces": np.array([[np.inf, 0.0, 0.0]])}, "not finite"),
         ({"stress": np.full(6, np.nan)}, "not finite"),
         ({"magmoms": np.array([np.nan])}, "not finite"),
+        ({"magnetization": np.inf}, "not finite"),
         ({"forces": np.zeros(3)}, "must be \\(N, 3\\)"),
         ({"forces": np.zeros((2, 2))}, "must be \\(N, 3\\)"),
         ({"stress": np.zeros((3, 3))}, "full_3x3_to_voigt_6_stress"),
