@@ -268,6 +268,53 @@ def convert(  # noqa: PLR0917 - options of a command
 
 
 @app.command()
+def converge(  # noqa: PLR0913, PLR0917 - options of a command
+    structure: Annotated[
+        Path, typer.Argument(metavar="STRUCTURE", help="A structure like those to be searched.")
+    ],
+    engine: Annotated[str, typer.Option(metavar="KIND", help="The engine, e.g. gpaw.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the engine; of cutoff and k-points, where they begin. Repeatable.",
+        ),
+    ] = None,
+    tolerance_energy: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the energy (meV/atom).")
+    ] = 5.0,
+    tolerance_force: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the force on an atom (eV/Å).")
+    ] = 0.02,
+    tolerance_stress: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the stress (GPa).")
+    ] = 0.5,
+    steps: Annotated[
+        int, typer.Option(min=3, help="Most values of each setting, each 1.2 times the last.")
+    ] = 10,
+    index: Annotated[
+        int | None, typer.Option(help="Which structure of the file, from 0; -1: the last.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Points and picture.")] = Path(
+        "convergence"
+    ),
+) -> None:
+    """Find the cutoff and k-points of an engine at which its answers no longer change.
+
+    The `engine:` section to copy goes to standard output. A command that was stopped goes on when
+    it is given again.
+    """
+    from aga.converge.ladder import Tolerance
+    from aga.converge.walk import Wanted
+    from aga.converge.walk import converge as find
+
+    tolerance = Tolerance(tolerance_energy, tolerance_force, tolerance_stress)
+    given = tuple(settings or ())
+    raise typer.Exit(find(Wanted(structure, engine, given, tolerance, steps, out, index)))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of campaign files, for completion in editors."""
     from aga.config_schema import json_schema

@@ -30,7 +30,14 @@ class RefusedError(Exception):
         self.again = again
 
 
-def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) -> Label:
+def calculate(
+    atoms: Atoms,
+    calculator: Any,
+    engine: Engine,
+    gates: LabelGates,
+    *,
+    every_stress: bool = False,
+) -> Label:
     """Energy, forces and stress of one structure, past the gates on both sides.
 
     Args:
@@ -38,6 +45,7 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
         calculator: ASE calculator, possibly of a rung with overrides.
         engine: the engine whose key the label carries.
         gates: before and after.
+        every_stress: also a stress that the engine does not vouch for.
 
     Raises:
         RefusedError: a gate speaks against it.
@@ -50,7 +58,8 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
     start = time.perf_counter()
     energy = float(work.get_potential_energy())
     forces = np.array(work.get_forces(apply_constraint=False), dtype=np.float64)
-    stress = _stress(work) if atoms.pbc.all() and engine.stress_converged(atoms) else None
+    vouched = every_stress or engine.stress_converged(atoms)
+    stress = _stress(work) if atoms.pbc.all() and vouched else None
     label = Label(
         energy=energy,
         forces=forces,
@@ -90,7 +99,9 @@ def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     gates = LabelGates.from_dict(job["gates"])
     calculator = attempted.calculator(atoms, directory)
     if job["mode"] == "label":
-        return {"label": calculate(atoms, calculator, engine, gates).to_dict()}
+        every_stress = job["every_stress"]
+        label = calculate(atoms, calculator, engine, gates, every_stress=every_stress)
+        return {"label": label.to_dict()}
     from calculators.engine_relaxation import Recorded, relax
 
     recorded = Recorded(calculator, engine, Path(job["store"]), gates, attempted)

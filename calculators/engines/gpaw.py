@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 
 # Oxygen, nitrogen and fluorine 2p and the 3d shells: below 600 eV the Pulay stress of these is
 # tens of GPa while the forces have long converged (rutile TiO2: 34 GPa at 450, 15.6 at 500, -0.4
@@ -73,6 +73,7 @@ class GPAW(Engine):
         {"maxiter", "mixer", "mixing_beta", "eigensolver"}
     )
     ladder: ClassVar[frozenset[str]] = helpers | {"smearing_ev"}
+    accuracy: ClassVar[Accuracy | None] = Accuracy("ecut_ev", "kpts_density")
 
     def problems(self, symbols: Iterable[str]) -> list[str]:
         """Not installed, or elements without a PAW dataset."""
