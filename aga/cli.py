@@ -8,8 +8,6 @@ and refusals come at once.
 import json
 import logging
 import os
-import signal
-import socket
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -167,18 +165,16 @@ def export(
 
 
 @app.command()
-def stop(directory: Run) -> None:
-    """Ask a running campaign to stop cleanly; `aga run` goes on with it."""
-    from aga.campaign.lock import holder
+def stop(
+    directory: Run,
+    now: Annotated[
+        bool, typer.Option("--now", help="At once: what runs is dropped and repeated later.")
+    ] = False,
+) -> None:
+    """Stop a running campaign when what runs is finished; `aga run` goes on with it later."""
+    from aga.campaign.stop import stop as end
 
-    who = holder(directory)
-    if who is None:
-        typer.echo(f"{directory}: nobody runs this campaign; there is nothing to stop", err=True)
-        return
-    if who.get("host") != socket.gethostname():
-        raise ConfigError([f"{directory}: runs on {who.get('host')}; call `aga stop` there"])
-    os.kill(who["pid"], signal.SIGTERM)  # not SIGINT: a shell's background jobs ignore that
-    typer.echo(f"{directory}: asked process {who['pid']} to stop", err=True)
+    typer.echo(end(directory, now=now), err=True)
 
 
 @app.command()

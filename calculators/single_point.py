@@ -4,6 +4,7 @@ Foreign code runs here and nowhere else. Whatever it does, the worker lives: an 
 ``outcome.json`` beside the job, a crash leaves none.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from calculators import disk
 from calculators.attempt import Again
 from calculators.engines import Engine, build
 from calculators.gates import LabelGates
@@ -109,7 +111,11 @@ def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """`perform`, with every exception as a failure: engines raise whatever they like."""
+    """`perform`, with every exception as a failure: engines raise whatever they like.
+
+    Raises:
+        OSError: the disk is full.
+    """
     try:
         return perform(job, directory)
     except ImportError as error:
@@ -117,6 +123,8 @@ def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     except RefusedError as error:
         return _failure("permanent", str(error), error.again)
     except Exception as error:
+        if disk.is_full(error):
+            raise
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else _place(error)
         if isinstance(error, MemoryError) or "allocate memory" in text:
@@ -141,7 +149,12 @@ def main() -> None:
     job = read_json(path)
     if job is None:
         raise SystemExit(f"{path}: no such job")
-    publish_json(path.with_name("outcome.json"), answer(job, path.parent))
+    try:
+        publish_json(path.with_name("outcome.json"), answer(job, path.parent))
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        os._exit(disk.STATUS)  # an ordinary end would try to write what is left in buffers
 
 
 if __name__ == "__main__":

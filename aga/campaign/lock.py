@@ -26,7 +26,7 @@ class RunLocked(RuntimeError):  # noqa: N818  reads as what happened
         self.holder = holder
         who = "another process"
         if holder:
-            who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+            who = described(holder)
         super().__init__(
             f"{path.parent}: this campaign is being run by {who}. Watch it with `aga status`, end "
             f"it with `aga stop` (or Ctrl-C where it runs), or choose another run folder. The lock "
@@ -77,6 +77,12 @@ class RunLock:
             self._file = None
 
 
+def described(holder: dict[str, Any]) -> str:
+    """The process of a lock, in words."""
+    pid, host = holder.get("pid", "?"), holder.get("host", "?")
+    return f"process {pid} on {host}, started {holder.get('started', '?')}"
+
+
 def holder(run_dir: Path) -> dict[str, Any] | None:
     """Who runs this campaign (pid, host, started), or None when nobody does."""
     path = Path(run_dir) / LOCK_NAME
@@ -91,6 +97,19 @@ def holder(run_dir: Path) -> dict[str, Any] | None:
     finally:
         os.close(file)
     return None
+
+
+def left_behind(run_dir: Path) -> dict[str, Any] | None:
+    """Who had this campaign and did not end it: killed, or the machine went down; else None.
+
+    A driver that ends by itself leaves the file empty.
+    """
+    if holder(run_dir) is not None:
+        return None
+    try:
+        return _content(Path(run_dir) / LOCK_NAME) or None
+    except FileNotFoundError:
+        return None
 
 
 def _locked(file: int, path: Path) -> bool:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from aga.campaign import loop, run, tasks
+from aga.campaign import loop, requests, run, tasks
 from aga.campaign.run import FAILED, FINISHED, STOPPED, start
 from aga.campaign.store import Store
 from aga.config import ConfigError
@@ -215,7 +215,68 @@ def test_an_interrupted_import_is_ctrl_c(tmp_path, monkeypatch, capsys):
         start(config(), tmp_path)
 
 
-def test_aga_stop_ends_a_run_in_the_background(runs):
+def test_stopped_as_asked_what_runs_is_recorded_and_nothing_new_is_started(
+    tmp_path, monkeypatch, capsys
+):
+    begun = []
+    work = tasks._WORK["label"]
+
+    def label(folder, settings, task):
+        begun.append(task.ordinal)
+        requests.ask(folder)  # somebody does, while the first of them runs
+        return work(folder, settings, task)
+
+    monkeypatch.setitem(tasks._WORK, "label", label)
+    assert start(config(), tmp_path) == STOPPED
+    said = capsys.readouterr().err
+    assert "asked to stop: nothing new is started" in said
+    assert "start the same command again" in said
+    found = history(tmp_path)
+    assert len(begun) == len(found["labelled"]) == 1
+    waiting = [record for record in found["records"] if record[4] == "queued"]
+    assert len(waiting) == 3
+    assert {record[-1] for record in waiting} == {0}, "what was not started counts as an attempt"
+    assert not requests.asked(tmp_path)
+    monkeypatch.setitem(tasks._WORK, "label", work)
+    assert start(config(**SMALL), tmp_path) == FINISHED
+
+
+def test_a_request_for_a_driver_that_died_is_forgotten(tmp_path):
+    requests.ask(tmp_path)
+    assert start(config(**SMALL), tmp_path) == FINISHED
+
+
+SLOW = {
+    "engine": {
+        "kind": "ase",
+        "path": "tests.campaign.moody.Slow",
+        "arguments": {"seconds": 2.0},
+        "memory_gb": 0.0,
+    },
+}
+
+
+@pytest.mark.dask
+def test_aga_stop_lets_labels_in_flight_end(runs):
+    """From another process; two labels run and one waits for a worker."""
+    runs.start(config(**SLOW, cluster={"kind": "local", "dft_workers": 2}))
+    until(lambda: started(runs) >= 2 or runs.process.poll() is not None, "two labels")
+    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    done = subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
+    assert b"finishes what runs" in done.stderr
+    assert runs.wait() == 130, runs.said()
+    runs.nobody_left()
+    found = history(runs.run_dir)
+    assert len(found["labelled"]) == runs.published() == started(runs)
+    assert not [record for record in found["records"] if record[4] == "failed"]
+
+
+def started(runs):
+    """Labels whose calculation has begun."""
+    return len(list(runs.run_dir.glob("labels/*/*/starts")))
+
+
+def test_aga_stop_now_ends_a_run_in_the_background(runs):
     """Where a shell has had SIGINT ignored."""
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -223,7 +284,7 @@ def test_aga_stop_ends_a_run_in_the_background(runs):
     finally:
         signal.signal(signal.SIGINT, ignored)
     until(lambda: runs.published() >= 1 or runs.process.poll() is not None, "a label")
-    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    stop = [sys.executable, "-m", "aga", "stop", "--now", str(runs.run_dir)]
     subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
     assert runs.wait() == 130, runs.said()
     runs.nobody_left()
