@@ -114,7 +114,7 @@ def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     """`perform`, with every exception as a failure: engines raise whatever they like.
 
     Raises:
-        OSError: the disk is full.
+        Exception: the disk is full (`disk.is_full`).
     """
     try:
         return perform(job, directory)
@@ -151,7 +151,7 @@ def main() -> None:
         raise SystemExit(f"{path}: no such job")
     try:
         publish_json(path.with_name("outcome.json"), answer(job, path.parent))
-    except OSError as error:
+    except Exception as error:
         if not disk.is_full(error):
             raise
         os._exit(disk.STATUS)  # an ordinary end would try to write what is left in buffers

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from aga import __version__
 from aga.campaign.live import duration

@@ -13,6 +13,9 @@ from aga.campaign import loop, requests, run, tasks
 from aga.campaign.run import FAILED, FINISHED, STOPPED, start
 from aga.campaign.store import Store
 from aga.config import ConfigError
+from calculators.outcome import Failure
+from calculators.publish import publish_json
+from calculators.results import result_folder
 from tests.campaign.builders import config, view, without_times
 from tests.campaign.processes import HANG_S, ROOT, until
 
@@ -175,6 +178,34 @@ def test_a_task_that_loses_its_workers_thrice_has_failed(tmp_path, monkeypatch):
     found = history(tmp_path)
     assert found["end"][1] == "seed (task 0) failed: lost"
     assert found["records"][0][-1] == 3
+
+
+# what stays on the disk
+
+
+@pytest.mark.usefixtures("quick_labels")
+def test_only_the_newest_failed_labels_keep_their_files(tmp_path, monkeypatch):
+    work, failed = tasks._WORK["label"], []
+
+    def label(folder, settings, task):
+        if len(failed) == 3:
+            return work(folder, settings, task)
+        failed.append(result_folder(folder / "labels", task.key))
+        (failed[-1] / "attempt-0").mkdir(parents=True)
+        (failed[-1] / "attempt-0" / "wave").write_text("large")
+        failure = Failure("permanent", "did not converge")
+        publish_json(
+            failed[-1] / "result.json", {"status": "failure", "failure": failure.to_dict()}
+        )
+        return failure
+
+    monkeypatch.setitem(tasks._WORK, "label", label)
+    settings = config(**SMALL, disk={"failed_labels": 2})
+    assert start(settings, tmp_path) == FINISHED
+    assert [(folder / "attempt-0" / "wave").exists() for folder in failed] == [False, True, True]
+    # and what the settings say later holds for what is there
+    assert start(config(**SMALL, disk={"failed_labels": 1}), tmp_path) == FINISHED
+    assert [(folder / "attempt-0" / "wave").exists() for folder in failed] == [False, False, True]
 
 
 # stopping
