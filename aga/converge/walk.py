@@ -20,6 +20,7 @@ from aga.converge.probe import probe, read_structure
 from aga.converge.settings import accuracy_of, engine_of, parsed, section, with_values
 from aga.converge.tables import show
 from aga.yaml_source import ConfigError
+from calculators import disk
 from calculators.engines import Engine
 from calculators.labelling import single_point
 from calculators.outcome import Failure
@@ -81,7 +82,7 @@ def converge(wanted: Wanted, out: TextIO | None = None, told: TextIO | None = No
         0 found; 1 not converged or failed; 130 stopped by the user.
 
     Raises:
-        ConfigError: structure, engine or settings are wrong.
+        ConfigError: structure, engine or settings are wrong, or the disk is full.
     """
     out, told = out or sys.stdout, told or sys.stderr
     given = parsed(wanted.settings)
@@ -89,6 +90,11 @@ def converge(wanted: Wanted, out: TextIO | None = None, told: TextIO | None = No
     atoms = _structure(wanted, engine, told)
     try:
         climbs = _climbs(wanted, engine, atoms, told)
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        message = f"{wanted.out}: the disk is full; make room: the same command goes on"
+        raise ConfigError([message]) from error
     except KeyboardInterrupt:
         told.write(
             f"\nstopped; {wanted.out} keeps every finished point: the same command goes on\n"

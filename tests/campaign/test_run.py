@@ -13,6 +13,7 @@ from aga.campaign import loop, requests, run, tasks
 from aga.campaign.run import FAILED, FINISHED, STOPPED, start
 from aga.campaign.store import Store
 from aga.config import ConfigError
+from aga.report.status import status_json
 from calculators.outcome import Failure
 from calculators.publish import publish_json
 from calculators.results import result_folder
@@ -285,6 +286,21 @@ SLOW = {
         "memory_gb": 0.0,
     },
 }
+
+
+def test_a_killed_driver_is_told_from_one_that_was_stopped(runs):
+    runs.start(config())
+    until(lambda: runs.published() >= 1 or runs.process.poll() is not None, "a label")
+    assert status_json(runs.run_dir)["running"]["pid"] == runs.process.pid
+    runs.process.kill()
+    runs.wait()
+    told = status_json(runs.run_dir)
+    assert (told["running"], told["killed"]["pid"]) == (None, runs.process.pid)
+    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    done = subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
+    assert b"killed?" in done.stderr
+    assert not requests.asked(runs.run_dir)
+    runs.nobody_left()
 
 
 @pytest.mark.dask

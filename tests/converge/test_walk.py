@@ -1,5 +1,6 @@
 """`aga converge` with an engine whose errors are known."""
 
+import errno
 import io
 import json
 import os
@@ -183,6 +184,14 @@ def test_what_was_done_to_the_structure_is_told(tmp_path, quick):
     assert "Cu2, 2 atoms" in told
     assert "by symmetry its forces are zero" in told
     assert "on Cu2 (one.cif)" in out
+
+
+def test_a_full_disk_is_told(file, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(walk, "single_point", fail)
+    assert "the disk is full; make room" in refused(wanted(file))
 
 
 # refusals
