@@ -181,7 +181,7 @@ class StopConfig(Section):
     """When the search is finished before its budget is."""
 
     patience_labels: int = Field(
-        8, ge=1, description="Labels in a row without a better distinct structure."
+        6, ge=1, description="Labels in a row without a better distinct structure."
     )
     patience_proposals: int = Field(
         3000,
@@ -193,12 +193,13 @@ class StopConfig(Section):
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."
     )
     window_ev_per_atom: float = Field(
-        0.01, gt=0, description="Candidates this close to the best are rivals [eV/atom], if also"
+        0.01, gt=0, description="What lies this close to the best is near it [eV/atom]."
     )
-    rival_spreads: float = Field(
-        4.0,
+    doubt: float = Field(
+        0.2,
         gt=0,
-        description="within so many calibrated spreads of it; rivals must be labelled.",
+        description="Better structures that may be expected, by the calibrated spreads, among the "
+        "candidates that are left without a label.",
     )
 
 

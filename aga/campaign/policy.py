@@ -161,10 +161,8 @@ def _wanted(state: State, generation: Generation, room: int) -> tuple[str, list[
         if not chosen and untouched:
             chosen = doubtful(state, generation, min(room, DOUBTFUL))
         return "search", chosen
-    # what is left to ask is whether anything lies as low as the best
-    low = {candidate.id for candidate in rivals(state, generation)}
-    offered = unlabelled(state, generation, len(generation.candidates))
-    chosen = [candidate for candidate in offered if candidate.id in low][:room]
+    # what is left to ask is whether anything lies below the best
+    chosen = rivals(state, generation)[:room]
     if not chosen and untouched and searched(state):
         return "audit", audit(state)[:room]
     return "search", chosen

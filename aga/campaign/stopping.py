@@ -1,15 +1,15 @@
 """When the search is over, and what is still worth a label: pure functions of the state.
 
 The search ends where the answer has stopped changing for labels and for proposals, the potential
-has lately judged well, nothing that may lie as low as the best is unlabelled or unknown, and what
-is least like anything labelled turned out to be no better.
+has lately judged well, nothing better is expected among what is unlabelled, and what is least like
+anything labelled turned out to be no better.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import inf
+from math import hypot, inf, sqrt
 
-from aga.campaign.state import Generation, State
+from aga.campaign.state import Generation, Labelled, State
 from aga.search.acquisition import Acquisition
 from aga.search.candidate import Candidate
 from aga.search.settings import breadth
@@ -22,8 +22,12 @@ DRY_GENERATIONS = 3
 MISJUDGED = 0.2
 #: labels before the end for what is least like anything labelled, however high it is predicted
 AUDITS = 4
-#: a candidate this many spreads above the best may be the best, however high it is predicted
-_LIKELY = 1.0
+#: labels that tell how far predictions may be too high
+DOWNWARD_LABELS = 24
+#: labels that count as if they had erred by one spread both ways
+_PRIOR_LABELS = 4
+#: one error counts for no more than so many spreads
+_OUTLIER = 3.0
 #: why labels are asked for that judge the potential
 _JUDGING = ("search", "audit")
 #: a prediction is not exact to less, whatever its spread [eV/atom]
@@ -58,8 +62,8 @@ def why_stop(state: State) -> str:
     if state.config.compositions is not None:
         best = f"hull of {len(state.answer)} structures"
     return (
-        f"the {best} has not changed for {unchanged} labels and every candidate that may lie as "
-        f"low, by {stop.rival_spreads:g} spreads, is labelled"
+        f"the {best} has not changed for {unchanged} labels and fewer than {stop.doubt:g} better "
+        "structures are expected among all that is not labelled"
     )
 
 
@@ -74,22 +78,40 @@ def settled(state: State) -> bool:
 
 
 def surprised(state: State) -> bool:
-    """Whether the potential has lately misjudged by more than what parts structures from the best.
+    """Whether the potential has lately placed structures far too high above the best.
 
-    While it errs by 0.3 eV/atom on what it places 0.1 above the best, it cannot tell that nothing
-    lies lower, however many labels have found nothing.
+    While it sees twice the height of what it has not seen before, a structure that it places above
+    the best may lie below it, however many labels have found nothing.
     """
     stop, best = state.config.stop, state.lowest.best.height
-    judged = (
-        (one.known.enthalpy - one.predicted, one.known.height)
-        for one in reversed(state.labelled)
-        if one.purpose in _JUDGING and one.predicted is not None
-    )
     wrong = sum(
-        abs(error) > max(height - error - best, stop.window_ev_per_atom)
-        for error, height in islice(judged, stop.patience_labels)
+        too_high > max(one.known.height - best, stop.window_ev_per_atom)
+        for one, too_high, _ in islice(_judged(state), stop.patience_labels)
     )
     return wrong > MISJUDGED * stop.patience_labels
+
+
+def downward(state: State) -> float:
+    """How far labels fall below their predictions, in calibrated spreads (root mean square).
+
+    Errors are not the same both ways. What is labelled are minima of the potential, where it is
+    most likely too low: in nine searches labels scattered by 2 to 15 spreads above their
+    predictions, and by 0.2 to 1.2 below.
+    """
+    errors = [
+        min(max(0.0, too_high) / hypot(spread, _NOISE), _OUTLIER)
+        for _, too_high, spread in islice(_judged(state), DOWNWARD_LABELS)
+    ]
+    # where errors are the same both ways half are downward: at first they are thought to be
+    squares = 2.0 * sum(error**2 for error in errors) + _PRIOR_LABELS
+    return sqrt(squares / (len(errors) + _PRIOR_LABELS))
+
+
+def _judged(state: State) -> Iterator[tuple[Labelled, float, float]]:
+    """Labels that judge the potential, the last first; how far it was too high; its spread."""
+    for one in reversed(state.labelled):
+        if one.purpose in _JUDGING and one.predicted is not None and one.spread is not None:
+            yield one, one.predicted - one.known.enthalpy, one.spread
 
 
 def searched(state: State) -> bool:
@@ -161,34 +183,52 @@ def dry(state: State) -> bool:
 
 
 def _open_questions(state: State, generation: Generation) -> bool:
-    """Whether a candidate near the best waits for a label, or the ensemble is unsure there."""
+    """Whether a candidate waits that may be the best, or the ensemble is unsure near it."""
     stop, best = state.config.stop, state.lowest.best.height
-    low = rivals(state, generation)
-    offered = unlabelled(state, generation, len(generation.candidates))
-    waiting = {candidate.id for candidate in offered}
+    factor = downward(state)
     unsure = any(
         one.height <= best + stop.window_ev_per_atom
         and one.spread is not None
-        and one.spread > stop.spread_ev_per_atom
-        for one in low
+        and factor * one.spread > stop.spread_ev_per_atom
+        for one in generation.candidates
     )
-    return unsure or any(candidate.id in waiting for candidate in low)
+    return unsure or bool(rivals(state, generation))
 
 
 def rivals(state: State, generation: Generation) -> list[Candidate]:
-    """Candidates that may lie as low as the best.
+    """What must be labelled before the end, the likeliest to be the best first.
 
-    Within the window and within some spreads; further up, what the ensemble hardly knows.
+    Among all the others fewer than ``stop.doubt`` structures are expected to lie below the best.
+    A fixed number of spreads would ask for every member of a dense spectrum: of Cu8Au8 twenty
+    orderings lie within 10 meV/atom of the lowest.
     """
-    stop = state.config.stop
-    best = state.lowest.best.height
+    best, factor = state.lowest.best.height, downward(state)
+    offered = unlabelled(state, generation, len(generation.candidates))
+    ranked = sorted((-chance(one, best, factor), one.id, one) for one in offered)
+    left = -sum(row[0] for row in ranked)
+    wanted: list[Candidate] = []
+    for share, _, one in ranked:
+        if left <= state.config.stop.doubt:
+            break
+        wanted.append(one)
+        left += share
+    return wanted
 
-    def may_win(one: Candidate) -> bool:
-        spread = one.spread or 0.0
-        near = min(stop.window_ev_per_atom, stop.rival_spreads * spread + _NOISE)
-        return one.height <= best + max(near, _LIKELY * spread)
 
-    return [one for one in generation.candidates if may_win(one)]
+def chance(one: Candidate, best: float, factor: float = 1.0) -> float:
+    """The probability that a candidate lies below ``best`` [eV/atom] by the engine.
+
+    Errors over calibrated spreads have heavy tails: Student's t with four degrees of freedom, of
+    unit variance (its distribution function: Abramowitz & Stegun 26.7.4).
+
+    Args:
+        one: the candidate.
+        best: height to lie below [eV/atom].
+        factor: see `downward`.
+    """
+    over = sqrt(2.0) * (one.height - best) / hypot(factor * (one.spread or 0.0), _NOISE)
+    share = over / sqrt(4.0 + over * over)
+    return 0.5 - 0.25 * share * (3.0 - share * share)
 
 
 def unlabelled(state: State, generation: Generation, n: int) -> list[Candidate]:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import isfinite
 from threading import Lock
@@ -138,6 +138,7 @@ class _Search:
     prefix: str
     known: KnownCrystals = field(default_factory=KnownCrystals)
     pool: list[Candidate] = field(default_factory=list)
+    restored: dict[str, Atoms] = field(default_factory=dict)
     tried: Counter[str] = field(default_factory=Counter)
     succeeded: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -204,7 +205,7 @@ class _Search:
             arrived.append(
                 Candidate(
                     id=proposal.id,
-                    atoms=self._tidied(end.atoms),
+                    atoms=end.atoms,
                     origin=proposal.origin,
                     parents=proposal.parents,
                     enthalpy=float(end.enthalpy),
@@ -221,7 +222,7 @@ class _Search:
         """What was found so far."""
         names = [one.kind for one in self.operators]
         return Evolved(
-            candidates=list(self.pool),
+            candidates=[_tidied(one) for one in self.pool],
             record={
                 name: (self.tried[name], self.succeeded[name])
                 for name in sorted({*names, self.fresh.kind})
@@ -249,23 +250,21 @@ class _Search:
 
     def _child(self, operator: Operator, space: Space, mating: Mating) -> Candidate | None:
         parents = mating(_asked(operator, space))[0](operator.parents)
-        atoms = [self._restored(parent.atoms) for parent in parents]
+        atoms = [self._restored(parent) for parent in parents]
         child = operator.propose(atoms, space, self.rng)
         if child is None:
             self.rejected[f"{operator.kind}: no feasible child"] += 1
             return None
         return self._candidate(child, operator.kind, tuple(parent.id for parent in parents))
 
-    def _restored(self, atoms: Atoms) -> Atoms:
+    def _restored(self, parent: _Parent) -> Atoms:
         """The parent with the symmetry that relaxation on a noisy model has blurred."""
         if self.settings.parent_symprec_a == 0:
-            return atoms
-        return symmetrise(atoms, self.settings.parent_symprec_a) or atoms
-
-    @staticmethod
-    def _tidied(atoms: Atoms) -> Atoms:
-        """Exact symmetry where it is broken by rounding only: engines save k-points by it."""
-        return symmetrise(atoms, EXACT_SYMPREC) or atoms
+            return parent.atoms
+        if parent.id not in self.restored:
+            nearest = symmetrise(parent.atoms, self.settings.parent_symprec_a)
+            self.restored[parent.id] = nearest or parent.atoms
+        return self.restored[parent.id]
 
     def _reason(self, end: Relaxed) -> str:
         if end.stopped == "gate":
@@ -302,6 +301,12 @@ class _Search:
             statistics.register("mean_ev_per_atom", lambda values: float(np.mean(values)))
             row |= statistics.compile(self.pool)
         self.logbook.record(**row)
+
+
+def _tidied(one: Candidate) -> Candidate:
+    """With exact symmetry where it is broken by rounding only: engines save k-points by it."""
+    nearest = symmetrise(one.atoms, EXACT_SYMPREC)
+    return one if nearest is None else replace(one, atoms=nearest)
 
 
 def _size(settings: EvolutionSettings, generation: int) -> int:

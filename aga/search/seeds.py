@@ -1,6 +1,7 @@
 """Random symmetric crystals and clusters, and pushing atoms apart that are too close."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -9,7 +10,7 @@ from numpy.random import Generator
 
 from aga.search import symmetric
 from aga.search.cluster_seeds import packed
-from aga.search.neighbours import neighbours
+from aga.search.neighbours import FloatArray, IntArray, neighbours
 from aga.search.space import Space, covalent_distances, pair_matrix, tidied
 
 _VOLUME_FACTORS = (0.85, 1.25)
@@ -120,32 +121,66 @@ def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: in
     """
     apart = atoms.copy()
     table, rows = pair_matrix(apart, space.proposal_distance)
-    table = table * scale
-    # pairs a little further away than they matter serve for many steps
-    pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
+    close, made = _close(apart, table * scale, rows), apart.positions.copy()
     for _ in range(steps):
         drift = apart.positions - made
-        if np.linalg.norm(drift, axis=1).max() > _SKIN / 2:
-            pairs, made = neighbours(apart, float(table.max()) + _SKIN), apart.positions.copy()
+        if np.sqrt((drift**2).sum(axis=1).max()) > _SKIN / 2:
+            close, made = _close(apart, table * scale, rows), apart.positions.copy()
             drift = np.zeros_like(made)
-        vectors = pairs.vectors + drift[pairs.second] - drift[pairs.first]
-        distances = np.linalg.norm(vectors, axis=1)
-        overlap = table[rows[pairs.first], rows[pairs.second]] - distances
-        # an atom cannot flee its own image; what touches within 0.001 Å is apart
-        near = (overlap > 1e-3) & (pairs.first != pairs.second)
-        if not near.any():
+        moves = close.moves(drift)
+        if moves is None:
             break
-        length = distances[near][:, None]
-        # two atoms on one place part along x
-        way = np.where(length > 1e-6, vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
-        push = 0.3 * overlap[near][:, None] * way
-        moves = np.zeros((len(apart), 3))
-        np.add.at(moves, pairs.second[near], push)
-        np.add.at(moves, pairs.first[near], -push)
-        longest = np.linalg.norm(moves, axis=1).max()
+        longest = np.sqrt((moves**2).sum(axis=1).max())
         apart.positions += moves * min(1.0, 0.3 / longest) if longest > 0 else moves
     apart.wrap()
     return apart
+
+
+@dataclass(frozen=True, eq=False)
+class _Close:
+    """Pairs of atoms that touch, or may after a few steps; they serve until atoms have moved.
+
+    Attributes:
+        first: index of one atom (P,).
+        second: index of the other (P,).
+        vectors: from the first to the second where they were found [Å] (P, 3).
+        diameters: the distance that they are to keep [Å] (P,).
+    """
+
+    first: IntArray
+    second: IntArray
+    vectors: FloatArray
+    diameters: FloatArray
+
+    def moves(self, drift: FloatArray) -> FloatArray | None:
+        """A step downhill for all atoms [Å] (N, 3), or None where none touch.
+
+        Args:
+            drift: how far atoms have come since the pairs were found [Å] (N, 3).
+        """
+        vectors = self.vectors + drift[self.second] - drift[self.first]
+        distances = np.sqrt((vectors**2).sum(axis=1))
+        overlap = self.diameters - distances
+        # what touches within 0.001 Å is apart
+        near = np.flatnonzero(overlap > 1e-3)
+        if not len(near):
+            return None
+        length = distances[near, None]
+        # two atoms on one place part along x
+        way = np.where(length > 1e-6, vectors[near] / np.maximum(length, 1e-6), [1.0, 0, 0])
+        push = 0.3 * overlap[near, None] * way
+        ends = np.concatenate([self.second[near], self.first[near]])
+        both = np.concatenate([push, -push])
+        return np.column_stack([np.bincount(ends, both[:, x], len(drift)) for x in range(3)])
+
+
+def _close(atoms: Atoms, diameters: FloatArray, rows: IntArray) -> _Close:
+    """Pairs that touch, or may before atoms have moved by half the skin."""
+    pairs = neighbours(atoms, float(diameters.max()) + _SKIN)
+    wanted = diameters[rows[pairs.first], rows[pairs.second]]
+    # an atom cannot flee its own image
+    kept = (pairs.first != pairs.second) & (pairs.distances < wanted + _SKIN)
+    return _Close(pairs.first[kept], pairs.second[kept], pairs.vectors[kept], wanted[kept])
 
 
 def _symmetric(space: Space, number: int, volume: float, rng: Generator) -> Atoms | None:

@@ -170,15 +170,15 @@ class KnownSet:
         """Cosine distances to those at some places (n,)."""
         if not len(places):
             return np.zeros(0)
-        return np.asarray(
-            [max(0.0, 1.0 - float(self._vectors[place] @ vector)) for place in places]
-        )
+        common = np.array([self._vectors[place] for place in places]) @ vector
+        return np.asarray(np.maximum(0.0, 1.0 - common))
 
     def _draw(self, room: int) -> None:
         """Choose the coordinates anew, and make room for more."""
         count = len(self) - 1
         sample = [self._vectors[i] for i in np.linspace(0, count, min(count, _SAMPLE), dtype=int)]
-        if len(sample) > _DIRECTIONS:
+        # few are sooner compared in full than described
+        if len(sample) >= _SAMPLE:
             self._basis = np.linalg.svd(sample, full_matrices=False)[2][:_DIRECTIONS].T
         self._sketches = np.zeros((room, self._basis.shape[1] + 1), dtype=np.float32)
         for start in range(0, count, _SAMPLE):
@@ -257,14 +257,19 @@ def same(one: Atoms, two: Atoms) -> bool:
     """
     if not one.pbc.any():
         return cluster_similarity.same(one, two)
+    return (
+        _comparable(one, two)
+        and distance(fingerprint(one), fingerprint(two)) <= DIFFERENT
+        and matches(one, two)
+    )
+
+
+def _comparable(one: Atoms, two: Atoms) -> bool:
+    """Whether two crystals have about the same volume and the same composition."""
     volumes = [atoms.get_volume() / len(atoms) for atoms in (one, two)]
     if abs(volumes[0] - volumes[1]) > _VOLUME_TOLERANCE * max(volumes):
         return False
-    if reduced(counts_of(one)) != reduced(counts_of(two)):
-        return False
-    if distance(fingerprint(one), fingerprint(two)) > DIFFERENT:
-        return False
-    return matches(one, two)
+    return reduced(counts_of(one)) == reduced(counts_of(two))
 
 
 def same_form(one: Atoms, two: Atoms) -> bool:
@@ -300,7 +305,11 @@ def at_room(atoms: Atoms, volume: float) -> Atoms:
 def near(one: Atoms, first: FloatArray, two: Atoms, second: FloatArray) -> bool:
     """`same`, for those whose fingerprints lie within 0.02; certain below 0.002."""
     apart = distance(first, second)
-    return apart < IDENTICAL or (apart < DUPLICATE and same(one, two))
+    if apart >= DUPLICATE or apart < IDENTICAL:
+        return apart < IDENTICAL
+    if not one.pbc.any():
+        return cluster_similarity.same(one, two)
+    return _comparable(one, two) and matches(one, two)
 
 
 def _taper(distances: FloatArray) -> FloatArray:

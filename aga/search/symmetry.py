@@ -43,12 +43,13 @@ class Operations:
     def restored(self, atoms: Atoms) -> Atoms:
         """Metric and positions averaged over the operations; ``atoms`` is nearly that already."""
         fractions = atoms.get_scaled_positions(wrap=False)
-        total = np.zeros_like(fractions)
-        for rotation, translation, target in zip(
-            self.rotations, self.translations, self.targets, strict=True
-        ):
-            offset = fractions @ rotation.T + translation - fractions[target]
-            total[target] += fractions[target] + offset - np.round(offset)
+        images = fractions @ self.rotations.transpose(0, 2, 1) + self.translations[:, None]
+        offsets = images - fractions[self.targets]
+        offsets -= np.round(offsets)
+        # of every atom the images that fall on it
+        sources = np.argsort(self.targets, axis=1)
+        fallen = np.take_along_axis(offsets, sources[:, :, None], axis=1)
+        total = len(self) * fractions + fallen.sum(axis=0)
         return Atoms(
             numbers=atoms.numbers,
             scaled_positions=total / len(self),
@@ -138,18 +139,10 @@ def operations(atoms: Atoms, symprec: float) -> Operations | None:
     dataset = _dataset(atoms, symprec)
     if dataset is None or len(dataset.rotations) < 2:
         return None
-    fractions = atoms.get_scaled_positions(wrap=False)
-    targets = []
-    for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
-        target = _assignment(fractions @ rotation.T + translation, fractions, atoms, symprec)
-        if target is None:
-            return None
-        targets.append(target)
-    return Operations(
-        np.asarray(dataset.rotations, dtype=np.int64),
-        np.asarray(dataset.translations),
-        np.array(targets),
-    )
+    rotations = np.asarray(dataset.rotations, dtype=np.int64)
+    translations = np.asarray(dataset.translations)
+    targets = _assignments(rotations, translations, atoms, symprec)
+    return None if targets is None else Operations(rotations, translations, targets)
 
 
 def exact(atoms: Atoms, symprec: float) -> tuple[Atoms, Operations] | None:
@@ -197,23 +190,30 @@ def _averaged_cell(cell: FloatArray, rotations: IntArray) -> FloatArray:
     W^T G W = G; the symmetric stretch F with L F (L F)^T = G' is the root of L^-1 G' L^-T.
     """
     metric = cell @ cell.T
-    averaged = np.mean([rotation.T @ metric @ rotation for rotation in rotations], axis=0)
+    averaged = (rotations.transpose(0, 2, 1) @ metric @ rotations).mean(axis=0)
     inverse = np.linalg.inv(cell)
     values, vectors = np.linalg.eigh(inverse @ averaged @ inverse.T)
     stretch = (vectors * np.sqrt(values)) @ vectors.T
     return np.asarray(cell @ stretch)
 
 
-def _assignment(
-    images: FloatArray, fractions: FloatArray, atoms: Atoms, symprec: float
+def _assignments(
+    rotations: IntArray, translations: FloatArray, atoms: Atoms, symprec: float
 ) -> IntArray | None:
-    """Which atom each image falls on (N,), or None where that is not one to one."""
-    offsets = images[:, None] - fractions[None]
-    offsets -= np.round(offsets)
-    apart = np.linalg.norm(offsets @ atoms.cell.array, axis=2)
-    apart[atoms.numbers[:, None] != atoms.numbers[None]] = np.inf
-    target = apart.argmin(axis=1)
+    """Which atom the image of each falls on (G, N), or None where one is not one to one."""
+    fractions = atoms.get_scaled_positions(wrap=False)
+    count, numbers = len(atoms), atoms.numbers
+    images = fractions @ rotations.transpose(0, 2, 1) + translations[:, None]
+    targets = np.empty((len(rotations), count), dtype=np.int64)
+    farthest = 0.0
+    for number in np.unique(numbers):
+        own = np.flatnonzero(numbers == number)
+        offsets = images[:, own, None] - fractions[own]
+        offsets -= np.round(offsets)
+        apart = ((offsets @ atoms.cell.array) ** 2).sum(axis=3)
+        targets[:, own] = own[apart.argmin(axis=2)]
+        farthest = max(farthest, float(apart.min(axis=2).max()))
     # spglib's tolerance is per operation; a pair of atoms may be off by a little more
-    if len(set(target)) < len(atoms) or apart.min(axis=1).max() > 4 * symprec:
+    if farthest > (4 * symprec) ** 2 or (np.sort(targets, axis=1) != np.arange(count)).any():
         return None
-    return np.asarray(target, dtype=np.int64)
+    return targets

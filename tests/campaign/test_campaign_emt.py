@@ -16,8 +16,10 @@ from aga.campaign import tasks
 from aga.campaign.run import FAILED, FINISHED, start
 from aga.campaign.store import Store
 from aga.search import seeds
+from aga.search.space import tidied
 from calculators.clusters.serial import SerialCrew
 from tests.campaign.builders import config, crystal, view, without_times
+from tests.campaign.moody import CRASH, HANG, NAN, RAISE, mood_of
 
 L10 = {
     "composition": {"Cu": 2, "Au": 2},
@@ -177,23 +179,32 @@ def test_an_engine_that_always_fails_ends_the_campaign_with_its_reason(tmp_path,
     assert reason in state.finished
 
 
-#: of a campaign whose first structures meet every mood once
-SEED = 13
+def in_mood(lowest, highest, rng):
+    """A crystal that meets this mood, whatever the generator of random crystals does."""
+    while True:
+        atoms = crystal(0)
+        atoms.positions += rng.normal(scale=0.1, size=(2, 3))
+        if lowest <= mood_of(tidied(atoms).positions) < highest:
+            return atoms
 
 
 def test_engines_that_fail_now_and_then_do_not_end_it(tmp_path):
     """A hang, a crash, a NaN, an exception: recorded with their reasons, never repeated."""
+    rng = np.random.default_rng(1)
+    moods = [(0.0, HANG), (HANG, CRASH), (CRASH, NAN), (NAN, RAISE), (RAISE, 1.0), (RAISE, 1.0)]
+    write(tmp_path / "moods.extxyz", [in_mood(*mood, rng) for mood in moods])
     engine = {"kind": "ase", "path": "tests.campaign.moody.Moody", "deadline_s": 2.0}
-    settings = config(engine=engine, budget={"labels": 18}, search={"initial_labels": 8}, seed=SEED)
-    assert start(settings, tmp_path) == FINISHED
-    state = state_of(tmp_path)
+    search = {"initial_labels": 8, "structures": [str(tmp_path / "moods.extxyz")]}
+    settings = config(engine=engine, budget={"labels": 24}, search=search)
+    assert start(settings, tmp_path / "run") == FINISHED
+    state = state_of(tmp_path / "run")
     reasons = " ".join(record.outcome["failure"]["reason"] for record in state.failures)
     for part in ("deadline", "SIGSEGV", "not finite", "did not converge"):
         assert part in reasons
     assert state.models
     assert state.generations
     for record in state.failures:
-        found = tasks.published(tmp_path, "label", record.key)
+        found = tasks.published(tmp_path / "run", "label", record.key)
         assert found["failure"] == record.outcome["failure"]
 
 

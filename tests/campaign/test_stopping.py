@@ -2,6 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as students_t
+
 from aga.campaign import stopping
 from aga.campaign.state import Decision
 from aga.search.similarity import distance
@@ -94,24 +100,49 @@ def audited(history):
     return [(one.inputs["purpose"], one.inputs["candidate"]["id"]) for one in history.due()]
 
 
-def test_what_may_lie_as_low_is_a_rival_and_what_is_surely_higher_is_none():
-    history = stopped_changing(near=False)
+def test_what_may_lie_lower_is_a_rival_and_what_surely_does_not_is_none():
+    history = stopped_changing(near=False, stop={"doubt": 0.05})
     generation = history.state.generations[-1]
     generation.candidates[:] = [
-        candidate("sure", 20, 1.005, 0.0005),  # in the window, but too many spreads above
-        candidate("unsure", 40, 1.005, 0.002),
-        candidate("far", 60, 1.2, 0.15),  # above the window and more than a spread
+        candidate("sure", 20, 1.005, 0.0005),  # near the best, but many spreads above
+        candidate("unsure", 40, 1.002, 0.002),
+        candidate("far", 60, 1.2, 0.15),  # more than a spread above
         candidate("vague", 80, 1.2, 0.25),
     ]
-    assert [one.id for one in stopping.rivals(history.state, generation)] == ["unsure", "vague"]
+    assert [one.id for one in stopping.rivals(history.state, generation)] == ["vague", "unsure"]
     assert {name for _, name in audited(history)} == {"unsure", "vague"}
+
+
+@given(st.lists(st.tuples(st.floats(-0.1, 0.3), st.floats(0.0, 0.3)), max_size=5))
+def test_fewer_better_structures_than_the_doubt_are_left_without_a_label(predicted):
+    history = stopped_changing(near=False)
+    generation = history.state.generations[-1]
+    offered = [candidate(f"n{i}", 20 * (i + 1), 1 + e, s) for i, (e, s) in enumerate(predicted)]
+    generation.candidates[:] = offered
+    wanted = stopping.rivals(history.state, generation)
+    factor = stopping.downward(history.state)
+    chances = {one.id: stopping.chance(one, 1.0, factor) for one in offered}
+    asked = [chances[one.id] for one in wanted]
+    left = sum(chances.values()) - sum(asked)
+    doubt = history.state.config.stop.doubt
+    assert left <= doubt + 1e-9
+    assert asked == sorted(asked, reverse=True)
+    assert not asked or left + asked[-1] > doubt
+
+
+@pytest.mark.parametrize("spreads", [-2.0, 0.0, 0.4, 1.0, 2.5, 6.0])
+def test_the_chance_to_be_better_is_that_of_a_distribution_with_heavy_tails(spreads):
+    one = candidate("one", 20, 1.0 + spreads * float(np.hypot(0.02, 0.001)), 0.02)
+    scaled = students_t(df=4, scale=2**-0.5)
+    assert np.isclose(students_t(df=4).std(), 2**0.5)
+    assert np.isclose(stopping.chance(one, 1.0), scaled.sf(spreads))
 
 
 def test_what_is_least_like_anything_labelled_is_labelled_before_the_end():
     """All are surely higher, one is beyond the window and one is not trusted."""
     history = stopped_changing(near=False)
     offered = [candidate(f"new{n}", 20 * n, 1.1 + 0.01 * n, 0.001) for n in range(1, 6)]
-    offered += [candidate("high", 200, 1.9, 0.001), candidate("vague", 220, 1.9, 0.6)]
+    offered += [candidate("high", 150, 1.9, 0.001), candidate("vague", 170, 1.9, 0.6)]
     history.state.generations[-1].candidates.extend(offered)
     asked = audited(history)
     assert len(asked) == stopping.AUDITS
@@ -119,7 +150,7 @@ def test_what_is_least_like_anything_labelled_is_labelled_before_the_end():
     farthest = max(offered, key=lambda one: min(known_distance(history, one)))
     assert asked[0] == ("audit", farthest.id)
     assert "vague" in {name for _, name in asked}
-    history.labels(label(1.2))
+    history.labels(label(2.0))
     history.train()
     history.evolve(*offered)
     assert history.kinds() == ["stop_search"]
@@ -219,15 +250,35 @@ def test_random_structures_begin_the_count_of_patience_anew():
     assert history.kinds() == ["evolve"]
 
 
+def misjudged(history, error, places=(-1, -2)):
+    """The same, but the potential had placed some labels too high by ``error`` [eV/atom]."""
+    labelled = history.state.labelled
+    for place in places:
+        label_of = labelled[place]
+        labelled[place] = replace(label_of, predicted=label_of.known.enthalpy + error)
+    return history
+
+
 def test_a_search_whose_labels_surprise_has_not_settled():
-    """Predicted 0.1 above the best and computed 0.15 above or below: it might have been lower."""
+    """Predicted 0.35 above the best and computed 0.15 above: it might have been lower."""
     history = stopped_changing()
     assert not stopping.surprised(history.state)
-    labelled = history.state.labelled
-    for place in (-1, -2):
-        labelled[place] = replace(labelled[place], predicted=labelled[place].known.enthalpy - 0.2)
-    assert stopping.surprised(history.state)
+    assert stopping.surprised(misjudged(history, 0.2).state)
     assert not stopping.settled(history.state)
+    # half as wrong, or wrong the other way, tells of nothing below the best
+    assert not stopping.surprised(misjudged(history, 0.1).state)
+    assert not stopping.surprised(misjudged(history, -0.2).state)
+
+
+def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():
+    history = stopped_changing()
+    everywhere = range(-1, -6, -1)
+    sure = stopping.downward(misjudged(history, -0.2, everywhere).state)
+    assert sure == pytest.approx((4 / (5 + 4)) ** 0.5)
+    spread = history.state.labelled[-1].spread
+    even = misjudged(history, spread / 2**0.5, everywhere)
+    assert stopping.downward(even.state) == pytest.approx(1.0, rel=0.01)
+    assert 2.0 < stopping.downward(misjudged(history, 99.0, everywhere).state) < 4.0
 
 
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():

@@ -231,11 +231,11 @@ class _Blocks:
     def _blocks(self, one: Known, candidate: Candidate) -> bool:
         if _same_geometry(one, candidate):
             return True
-        if _finished(one):
-            # what is said to lie much lower than its own label is an error of the potential
-            believable = candidate.height >= one.height - self._margin
-            return not (believable and _is_news(candidate, one, self._lowest))
-        return candidate.height >= one.height - self._margin
+        lower = candidate.height < one.height - self._margin
+        if not _finished(one) and lower:
+            return False
+        # what is said to lie much lower than its own finished label is an error of the potential
+        return lower or not _is_news(candidate, one, self._lowest)
 
     def _near_best(self, candidate: Candidate) -> bool:
         best = self._best.get(candidate.formula)
