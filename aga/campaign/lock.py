@@ -85,18 +85,8 @@ def described(holder: dict[str, Any]) -> str:
 
 def holder(run_dir: Path) -> dict[str, Any] | None:
     """Who runs this campaign (pid, host, started), or None when nobody does."""
-    path = Path(run_dir) / LOCK_NAME
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _content(path)
-    finally:
-        os.close(file)
-    return None
+    held, content = _look(run_dir)
+    return content if held else None
 
 
 def left_behind(run_dir: Path) -> dict[str, Any] | None:
@@ -104,12 +94,25 @@ def left_behind(run_dir: Path) -> dict[str, Any] | None:
 
     A driver that ends by itself leaves the file empty.
     """
-    if holder(run_dir) is not None:
-        return None
+    held, content = _look(run_dir)
+    return None if held else content or None
+
+
+def _look(run_dir: Path) -> tuple[bool, dict[str, Any]]:
+    """Whether the lock is held, and what the file says; nobody can take it in between."""
+    path = Path(run_dir) / LOCK_NAME
     try:
-        return _content(Path(run_dir) / LOCK_NAME) or None
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return False, {}
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True, _content(path)
+    else:
+        return False, _content(path)
+    finally:
+        os.close(file)
 
 
 def _locked(file: int, path: Path) -> bool:
