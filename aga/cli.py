@@ -8,8 +8,6 @@ and refusals come at once.
 import json
 import logging
 import os
-import signal
-import socket
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -167,18 +165,16 @@ def export(
 
 
 @app.command()
-def stop(directory: Run) -> None:
-    """Ask a running campaign to stop cleanly; `aga run` goes on with it."""
-    from aga.campaign.lock import holder
+def stop(
+    directory: Run,
+    now: Annotated[
+        bool, typer.Option("--now", help="At once: what runs is dropped and repeated later.")
+    ] = False,
+) -> None:
+    """Stop a running campaign when what runs is finished; `aga run` goes on with it later."""
+    from aga.campaign.stop import stop as end
 
-    who = holder(directory)
-    if who is None:
-        typer.echo(f"{directory}: nobody runs this campaign; there is nothing to stop", err=True)
-        return
-    if who.get("host") != socket.gethostname():
-        raise ConfigError([f"{directory}: runs on {who.get('host')}; call `aga stop` there"])
-    os.kill(who["pid"], signal.SIGTERM)  # not SIGINT: a shell's background jobs ignore that
-    typer.echo(f"{directory}: asked process {who['pid']} to stop", err=True)
+    typer.echo(end(directory, now=now), err=True)
 
 
 @app.command()
@@ -265,6 +261,53 @@ def convert(  # noqa: PLR0917 - options of a command
 
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key}
     write(Conversion(source, out, start, end, keys, units))
+
+
+@app.command()
+def converge(  # noqa: PLR0913, PLR0917 - options of a command
+    structure: Annotated[
+        Path, typer.Argument(metavar="STRUCTURE", help="A structure like those to be searched.")
+    ],
+    engine: Annotated[str, typer.Option(metavar="KIND", help="The engine, e.g. gpaw.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the engine; of cutoff and k-points, where they begin. Repeatable.",
+        ),
+    ] = None,
+    tolerance_energy: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the energy (meV/atom).")
+    ] = 5.0,
+    tolerance_force: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the force on an atom (eV/Å).")
+    ] = 0.02,
+    tolerance_stress: Annotated[
+        float, typer.Option(min=1e-6, help="Largest change of the stress (GPa).")
+    ] = 0.5,
+    steps: Annotated[
+        int, typer.Option(min=3, help="Most values of each setting, each 1.2 times the last.")
+    ] = 10,
+    index: Annotated[
+        int | None, typer.Option(help="Which structure of the file, from 0; -1: the last.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Points and picture.")] = Path(
+        "convergence"
+    ),
+) -> None:
+    """Find the cutoff and k-points of an engine at which its answers no longer change.
+
+    The `engine:` section to copy goes to standard output. A command that was stopped goes on when
+    it is given again.
+    """
+    from aga.converge.ladder import Tolerance
+    from aga.converge.walk import Wanted
+    from aga.converge.walk import converge as find
+
+    tolerance = Tolerance(tolerance_energy, tolerance_force, tolerance_stress)
+    given = tuple(settings or ())
+    raise typer.Exit(find(Wanted(structure, engine, given, tolerance, steps, out, index)))
 
 
 @app.command()

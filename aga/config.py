@@ -24,6 +24,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 
 from aga.config_compositions import ELEMENTS, CompositionsConfig, Section, Symbol
+from aga.config_disk import DiskConfig
 from aga.config_errors import explain
 from aga.search import acquisition, operators
 from aga.search.acquisition import Acquisition
@@ -260,6 +261,9 @@ class CampaignConfig(Section):
     stop: StopConfig = Field(default_factory=StopConfig, description="When to stop early.")
     confirm: ConfirmConfig = Field(
         default_factory=ConfirmConfig, description="What a result must show."
+    )
+    disk: DiskConfig = Field(
+        default_factory=DiskConfig, description="What stays in the run folder."
     )
     overlap: bool = Field(
         default=True,

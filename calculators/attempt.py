@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from calculators import disk, scratch
 from calculators.engines import SCRATCH, Engine
 from calculators.guard import Exit, Limits, run
 from calculators.outcome import Failure
@@ -20,7 +21,6 @@ Again = Literal["ladder", "same", "no", "environment", "stopped"]
 _ROOT = Path(__file__).parent.parent
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _TRANSIENT_ATTEMPTS = 2
-_KEPT = {".txt", ".log"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,9 @@ def climb(
 
     Returns:
         The last attempt, and the record of all.
+
+    Raises:
+        OSError: the disk is full; that says nothing about the structure.
     """
     rungs = [{}, *engine.retries]
     attempts: list[dict[str, Any]] = []
@@ -68,6 +71,8 @@ def climb(
         record_start(folder)
         full = {**job, "engine": engine.model_dump(mode="json"), "overrides": rungs[rung]}
         ended, seconds = _attempt(_new_folder(folder), full, limits)
+        if ended.failure is not None and disk.no_room(folder):
+            raise disk.full(folder)
         attempts.append(
             {
                 "overrides": rungs[rung],
@@ -82,6 +87,8 @@ def climb(
             or rung == len(rungs)
             or transients == _TRANSIENT_ATTEMPTS
         ):
+            if ended.failure is None:
+                scratch.tidy(folder)  # what earlier attempts have left
             return ended, attempts
 
 
@@ -93,12 +100,13 @@ def _attempt(folder: Path, job: dict[str, Any], limits: Limits) -> tuple[Ended, 
     done = run([*argv, str(folder / "job.json")], limits, cwd=folder, log=log, env=_environment())
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     answer = read_json(folder / "outcome.json")
+    if answer is None and done.ended_by == "program" and done.status == disk.STATUS:
+        raise disk.full(folder)
     if answer is None:
         return _without_answer(done, limits, log), done.seconds
     if "failure" in answer:
         failure = Failure(answer["failure"]["kind"], answer["failure"]["reason"], str(log))
         return Ended(None, failure, answer["again"]), done.seconds
-    _tidy(folder)
     return Ended(answer, None, "no"), done.seconds
 
 
@@ -156,12 +164,3 @@ def _environment() -> dict[str, str]:
         **dict.fromkeys(_THREADS, "1"),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
     }
-
-
-def _tidy(folder: Path) -> None:
-    """After success keep the logs; everything else stands in the result."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.suffix not in _KEPT:
-            path.unlink()

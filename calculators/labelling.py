@@ -23,6 +23,7 @@ from calculators.results import (
     document,
     label_key,
     outcome_of,
+    point_key,
     publish_result,
     read_label,
     read_result,
@@ -83,6 +84,8 @@ def single_point(
     store: Path,
     gates: LabelGates = _NO_GATES,
     should_stop: Callable[[], bool] = never,
+    *,
+    every_stress: bool = False,
 ) -> Label | Failure:
     """Label one structure, or say why that cannot be.
 
@@ -95,15 +98,18 @@ def single_point(
         store: root folder of the label store.
         gates: what may be calculated and what may be believed.
         should_stop: asked a few times a second; True ends the calculation.
+        every_stress: also a stress that the engine does not vouch for (see
+            `Engine.stress_converged`); such labels have keys of their own, so that nothing is
+            trained on them.
     """
     atoms = bare(atoms)
     if reason := gates.before(atoms):
         return Failure("permanent", reason)
-    key = label_key(atoms, engine)
+    key = point_key(atoms, engine, every_stress=every_stress)
     known = read_label(store, key)
     if known is not None:
         return known
-    job = {"mode": "label"}
+    job = {"mode": "label", "every_stress": every_stress}
     ended, publish = _calculate(job, atoms, engine, result_folder(store, key), gates, should_stop)
     if ended.data is None:
         return _failed(ended, publish)

@@ -8,14 +8,18 @@ from typing import Any
 
 
 def publish_json(path: Path, data: Any) -> None:
-    """Write JSON under a temporary name, fsync it, rename it, fsync the folder.
+    """Write JSON by `publish_text`.
 
     Floats are written in the shortest form that reads back to the same bits.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    text = json.dumps(data, allow_nan=False)
+    publish_text(path, json.dumps(data, allow_nan=False))
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Write text under a temporary name, fsync it, rename it, fsync the folder."""
     make_folder(path.parent)
     # unique even between hosts of one network file system
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

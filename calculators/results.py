@@ -25,6 +25,12 @@ def label_key(atoms: Atoms, engine: Engine) -> str:
     return content_key(rounded(atoms), engine.key())
 
 
+def point_key(atoms: Atoms, engine: Engine, *, every_stress: bool) -> str:
+    """`label_key`, or another one for a label that also has a stress nobody vouches for."""
+    key = label_key(atoms, engine)
+    return content_key(key, "every stress") if every_stress else key
+
+
 def result_folder(store: Path, key: str) -> Path:
     """Where everything about a key lies."""
     return store / key[:2] / key

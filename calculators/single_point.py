@@ -4,6 +4,7 @@ Foreign code runs here and nowhere else. Whatever it does, the worker lives: an 
 ``outcome.json`` beside the job, a crash leaves none.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from calculators import disk
 from calculators.attempt import Again
 from calculators.engines import Engine, build
 from calculators.gates import LabelGates
@@ -30,7 +32,14 @@ class RefusedError(Exception):
         self.again = again
 
 
-def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) -> Label:
+def calculate(
+    atoms: Atoms,
+    calculator: Any,
+    engine: Engine,
+    gates: LabelGates,
+    *,
+    every_stress: bool = False,
+) -> Label:
     """Energy, forces and stress of one structure, past the gates on both sides.
 
     Args:
@@ -38,6 +47,7 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
         calculator: ASE calculator, possibly of a rung with overrides.
         engine: the engine whose key the label carries.
         gates: before and after.
+        every_stress: also a stress that the engine does not vouch for.
 
     Raises:
         RefusedError: a gate speaks against it.
@@ -50,7 +60,8 @@ def calculate(atoms: Atoms, calculator: Any, engine: Engine, gates: LabelGates) 
     start = time.perf_counter()
     energy = float(work.get_potential_energy())
     forces = np.array(work.get_forces(apply_constraint=False), dtype=np.float64)
-    stress = _stress(work) if atoms.pbc.all() and engine.stress_converged(atoms) else None
+    vouched = every_stress or engine.stress_converged(atoms)
+    stress = _stress(work) if atoms.pbc.all() and vouched else None
     label = Label(
         energy=energy,
         forces=forces,
@@ -98,7 +109,9 @@ def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     gates = LabelGates.from_dict(job["gates"])
     calculator = attempted.calculator(atoms, directory)
     if job["mode"] == "label":
-        return {"label": calculate(atoms, calculator, engine, gates).to_dict()}
+        every_stress = job["every_stress"]
+        label = calculate(atoms, calculator, engine, gates, every_stress=every_stress)
+        return {"label": label.to_dict()}
     from calculators.engine_relaxation import Recorded, relax
 
     recorded = Recorded(calculator, engine, Path(job["store"]), gates, attempted)
@@ -106,7 +119,11 @@ def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """`perform`, with every exception as a failure: engines raise whatever they like."""
+    """`perform`, with every exception as a failure: engines raise whatever they like.
+
+    Raises:
+        Exception: the disk is full (`disk.is_full`).
+    """
     try:
         return perform(job, directory)
     except ImportError as error:
@@ -118,6 +135,8 @@ def answer(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     except EngineError as error:
         return _failure("permanent", str(error), "ladder")
     except Exception as error:
+        if disk.is_full(error):
+            raise
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else _place(error)
         if isinstance(error, MemoryError) or "allocate memory" in text:
@@ -142,7 +161,12 @@ def main() -> None:
     job = read_json(path)
     if job is None:
         raise SystemExit(f"{path}: no such job")
-    publish_json(path.with_name("outcome.json"), answer(job, path.parent))
+    try:
+        publish_json(path.with_name("outcome.json"), answer(job, path.parent))
+    except Exception as error:
+        if not disk.is_full(error):
+            raise
+        os._exit(disk.STATUS)  # an ordinary end would try to write what is left in buffers
 
 
 if __name__ == "__main__":

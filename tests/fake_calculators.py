@@ -1,5 +1,6 @@
 """Calculators that fail in every way an engine can; named by import path, run in children."""
 
+import errno
 import os
 import signal
 import sys
@@ -153,3 +154,17 @@ class CrashingEMT:
                 super().calculate(*args, **kwargs)
 
         return Counted()
+
+
+class DiskFull(Spring):
+    """As where a program cannot write; ``wrapped`` as libraries report it."""
+
+    def __init__(self, wrapped=False):
+        super().__init__()
+        self.wrapped = wrapped
+
+    def spoil(self):
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "density.gpw")
+        if self.wrapped:
+            raise RuntimeError("writing failed") from error
+        raise error

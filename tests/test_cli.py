@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes to which stream, and no traceback for the user."""
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from aga import __version__, cli
+from aga.campaign import requests
 from aga.campaign.lock import RunLock
 
 GOOD = "name: trial\ncomposition: {Cu: 2}\nengine: {kind: emt}\n"
@@ -144,7 +146,7 @@ def test_stop_where_nobody_runs(run_folder, capsys):
     assert "nobody runs" in capsys.readouterr().err
 
 
-def test_stop_signals_the_holder(run_folder):
+def test_stop_now_signals_the_holder(run_folder):
     code = (
         "import sys, time; from pathlib import Path; from aga.campaign.lock import RunLock\n"
         "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -154,18 +156,58 @@ def test_stop_signals_the_holder(run_folder):
     ) as driver:
         try:
             assert driver.stdout.readline() == "held\n"
-            assert aga("stop", run_folder) == 0
+            assert aga("stop", run_folder, "--now") == 0
             assert driver.wait(30) == -signal.SIGTERM
         finally:
             driver.kill()
+
+
+def test_stop_asks_and_signals_nobody(run_folder, capsys, monkeypatch):
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("asked only"))
+    with RunLock(run_folder):
+        assert aga("stop", run_folder) == 0
+        assert requests.asked(run_folder)
+        said = capsys.readouterr().err
+        for part in (f"process {os.getpid()}", "finishes what runs", "--now"):
+            assert part in said
+        assert aga("stop", run_folder) == 0
+        assert "was asked already" in capsys.readouterr().err
+
+
+def test_stop_where_the_driver_was_killed(run_folder, capsys):
+    (run_folder / "campaign.lock").write_text('{"pid": 7, "host": "h", "started": "then"}')
+    assert aga("stop", run_folder) == 0
+    said = capsys.readouterr().err
+    assert "nothing to stop (process 7 on h, started then, is gone without an end: killed?)" in said
+    assert not requests.asked(run_folder)
+
+
+def test_stop_that_cannot_be_asked(run_folder, capsys, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(requests, "ask", refuse)
+    with RunLock(run_folder):
+        assert aga("stop", run_folder) == 2
+    assert "cannot be written (No space left on device); use --now" in capsys.readouterr().err
+
+
+def test_stop_of_somebody_elses_process(run_folder, capsys, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with RunLock(run_folder):
+        assert aga("stop", run_folder, "--now") == 2
+    assert "belongs to somebody else" in capsys.readouterr().err
 
 
 def test_stop_on_another_host(run_folder, capsys, monkeypatch):
     with RunLock(run_folder):
         monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
         monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a process of this host"))
-        assert aga("stop", run_folder) == 2
-    assert "call `aga stop` there" in capsys.readouterr().err
+        assert aga("stop", run_folder, "--now") == 2
+    assert "call `aga stop --now` there" in capsys.readouterr().err
 
 
 def test_schema_is_json(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aga.campaign.lock import LOCK_NAME, RunLock, RunLocked, holder
+from aga.campaign.lock import LOCK_NAME, RunLock, RunLocked, holder, left_behind
 
 HOLD = """
 import sys, time
@@ -51,8 +51,11 @@ def test_a_killed_holder_leaves_no_lock(tmp_path, other):
     other.wait()
     assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == other.pid
     assert holder(tmp_path) is None
+    assert left_behind(tmp_path)["pid"] == other.pid
     with RunLock(tmp_path):
         assert holder(tmp_path)["pid"] == os.getpid()
+        assert left_behind(tmp_path) is None
+    assert left_behind(tmp_path) is None, "an end is told from a kill"
 
 
 def test_the_same_process_is_refused_too(tmp_path):
@@ -97,6 +100,7 @@ def test_a_file_system_without_locks_is_explained(tmp_path, monkeypatch):
 
 def test_nobody_holds_a_new_folder(tmp_path):
     assert holder(tmp_path) is None
+    assert left_behind(tmp_path) is None
 
 
 def test_it_is_light():

@@ -26,7 +26,7 @@ class RunLocked(RuntimeError):  # noqa: N818  reads as what happened
         self.holder = holder
         who = "another process"
         if holder:
-            who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+            who = described(holder)
         super().__init__(
             f"{path.parent}: this campaign is being run by {who}. Watch it with `aga status`, end "
             f"it with `aga stop` (or Ctrl-C where it runs), or choose another run folder. The lock "
@@ -77,20 +77,42 @@ class RunLock:
             self._file = None
 
 
+def described(holder: dict[str, Any]) -> str:
+    """The process of a lock, in words."""
+    pid, host = holder.get("pid", "?"), holder.get("host", "?")
+    return f"process {pid} on {host}, started {holder.get('started', '?')}"
+
+
 def holder(run_dir: Path) -> dict[str, Any] | None:
     """Who runs this campaign (pid, host, started), or None when nobody does."""
+    held, content = _look(run_dir)
+    return content if held else None
+
+
+def left_behind(run_dir: Path) -> dict[str, Any] | None:
+    """Who had this campaign and did not end it: killed, or the machine went down; else None.
+
+    A driver that ends by itself leaves the file empty.
+    """
+    held, content = _look(run_dir)
+    return None if held else content or None
+
+
+def _look(run_dir: Path) -> tuple[bool, dict[str, Any]]:
+    """Whether the lock is held, and what the file says; nobody can take it in between."""
     path = Path(run_dir) / LOCK_NAME
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return False, {}
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _content(path)
+        return True, _content(path)
+    else:
+        return False, _content(path)
     finally:
         os.close(file)
-    return None
 
 
 def _locked(file: int, path: Path) -> bool:

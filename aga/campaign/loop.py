@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from aga.campaign import policy, tasks
+from aga.campaign import policy, requests, tasks
 from aga.campaign.record import Record
 from aga.campaign.state import State
 from aga.campaign.store import Store
+from calculators import disk
 from calculators.pools import Pools
 from calculators.task import POOLS, Outcome, Task
 
@@ -27,22 +28,28 @@ class StuckError(RuntimeError):
 
 
 def run(store: Store, pools: Pools, watch: Watch) -> State:
-    """Run a campaign to its end.
+    """Run a campaign to its end, or until a stop is asked for and what runs is done.
 
     Args:
         store: its history; the only place where it is written.
         pools: the workers.
         watch: told of the state after every turn, with the records that were closed in it.
+
+    Raises:
+        OSError: a worker found the disk full.
+        StuckError: see there.
     """
     slots = {pool: pools.slots(pool) for pool in POOLS}
     held: Held = {}
-    while not (state := store.state()).finished:
+    while not (state := store.state()).finished and not requests.asked(store.run_dir):
         new = store.plan(policy.due(state, slots), partial(tasks.task_key, state.config))
         submit(state, pools, held)
         if not new and not pools.in_flight():
             raise StuckError(state)
         notes = [record for record in new if record.progress == "done"]
         watch(state, pools, notes + collect(store, pools, held))
+    while pools.in_flight() and not state.finished:
+        watch(state, pools, collect(store, pools, held))
     return state
 
 
@@ -58,7 +65,11 @@ def submit(state: State, pools: Pools, held: Held) -> None:
 def collect(store: Store, pools: Pools, held: Held) -> list[Record]:
     """Record what has come back; what must wait for its turn is held."""
     state = store.state()
-    held.update({task.ordinal: (task, outcome) for task, outcome in pools.completed(TICK)})
+    for task, outcome in pools.completed(TICK):
+        if tasks.DISK_FULL in outcome:
+            raise disk.full(store.run_dir)
+        if tasks.UNSTARTED not in outcome:
+            held[task.ordinal] = task, outcome
     closed = []
     while (ordinal := _turn(state, held)) is not None:
         task, outcome = held.pop(ordinal)

@@ -3,20 +3,23 @@
 In a terminal the reader's lines are the last rows of a live table (`aga.campaign.live`).
 """
 
-import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from aga.campaign import hourly
 from aga.campaign.groups import Group
+from aga.campaign.hourly import Tally
 from aga.campaign.live import Clocks, Live, view
+from aga.campaign.log import Log
 from aga.campaign.record import Record
 from aga.campaign.state import Labelled, State
+from aga.config_disk import DiskConfig
 from aga.search.symmetry import spacegroup
 from calculators.pools import Pools
 
-LOG = "log.jsonl"
 #: tolerance for naming a space group, that of the search itself [Å]
 SYMPREC = 0.1
 
@@ -27,10 +30,21 @@ class Progress:
     Args:
         run_dir: the run folder.
         stream: where the lines for the reader go.
+        kept: how large the log may become.
+        clock: seconds since 1970.
     """
 
-    def __init__(self, run_dir: Path, stream: TextIO) -> None:
-        self._log = (run_dir / LOG).open("a", encoding="utf-8")
+    def __init__(
+        self,
+        run_dir: Path,
+        stream: TextIO,
+        kept: DiskConfig | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        kept = kept or DiskConfig()
+        self._log = Log(run_dir, 1e6 * kept.log_mb, kept.logs)
+        self._clock = clock
+        self._then: Tally | None = None
         self._stream = stream
         self._live = Live(stream) if _can_draw(stream) else None
         self._clocks = Clocks()
@@ -57,8 +71,21 @@ class Progress:
         if answer != self._best:
             self._best = answer
             self.say(self._found(state))
+        self._every_hour(state)
         if self._live is not None:
             self._live.show(view(state, pools, self._clocks, self._spacegroup))
+
+    def _every_hour(self, state: State) -> None:
+        """A line of what the last hour has brought; the first hour begins with the start."""
+        moment = self._clock()
+        if self._then is None:
+            self._then = hourly.tally(state, moment)
+        elif hourly.due(self._then, moment):
+            now = hourly.tally(state, moment)
+            line = hourly.line(self._then, now, state)
+            self._then = now
+            self._write({"event": "hour", "line": line, "labels": now.labels})
+            self.say(line)
 
     def _found(self, state: State) -> str:
         """The best structure, or those on the hull."""
@@ -75,7 +102,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line for the reader, with the time of day."""
-        stamped = f"{time.strftime('%H:%M:%S')} {line}"
+        stamped = f"{time.strftime('%H:%M:%S', time.localtime(self._clock()))} {line}"
         if self._live is not None:
             self._live.say(stamped)
             return
@@ -90,8 +117,7 @@ class Progress:
         return self._spacegroups[best.id]
 
     def _write(self, data: dict[str, Any]) -> None:
-        self._log.write(json.dumps({"time": round(time.time(), 3), **data}) + "\n")
-        self._log.flush()
+        self._log.write({"time": round(self._clock(), 3), **data})
 
 
 def _can_draw(stream: TextIO) -> bool:

@@ -7,17 +7,30 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from aga.campaign import requests
 from aga.campaign.lock import RunLock, RunLocked
+from aga.campaign.trouble import trouble
 from aga.config import CampaignConfig, resolved, to_yaml
 from aga.config_changes import changes, refusal
 from aga.yaml_source import ConfigError
+from calculators.publish import publish_json, publish_text
+from calculators.results import result_folder
+from calculators.scratch import Failures
+
+if TYPE_CHECKING:
+    from aga.campaign.loop import Watch
+    from aga.campaign.progress import Progress
+    from aga.campaign.record import Record
+    from aga.campaign.state import State
+    from calculators.pools import Pools
 
 FINISHED, FAILED, STOPPED = 0, 1, 130
 
 
 def start(config: CampaignConfig, run_dir: Path) -> int:
-    """Run a campaign to its end, from wherever it stands.
+    """Run a campaign to its end, from wherever it stands, or until a stop is asked for.
 
     Args:
         config: its settings.
@@ -27,23 +40,32 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
         0 finished; 1 ended without a result, 130 stopped by the user.
 
     Raises:
-        ConfigError: another process runs it, or the settings change its meaning.
+        ConfigError: another process runs it, the settings change its meaning, its database is
+            damaged, or the disk is full.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     try:
+        run_dir.mkdir(parents=True, exist_ok=True)
         with RunLock(run_dir), _polite():
-            return _locked(config, run_dir.absolute())
+            requests.withdraw(run_dir)  # was for a driver that died
+            try:
+                code = _locked(config, run_dir.absolute())
+            finally:
+                requests.withdraw(run_dir)
     except RunLocked as error:
         raise ConfigError([str(error)]) from error
     except (KeyboardInterrupt, Exception) as error:
+        if message := trouble(error, run_dir):
+            raise ConfigError([message]) from error
         if not _by_the_user(error):
             raise
+        code = STOPPED
+    if code == STOPPED:
         message = (
             f"\nstopped. Nothing is lost: {run_dir} holds every finished label; start the same "
             "command again to go on."
         )
         print(message, file=sys.stderr)  # noqa: T201 - the reader's terminal
-        return STOPPED
+    return code
 
 
 def _by_the_user(error: BaseException | None) -> bool:
@@ -60,16 +82,16 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
     from aga.campaign.state import Decision
     from aga.campaign.store import Store
     from calculators.pools import Pools
-    from calculators.publish import publish_json
 
     old = Store.configuration(run_dir)
     if old is not None and (message := refusal(changes(old, config))):
         raise ConfigError([f"{run_dir}: {message}"])
     publish_json(run_dir / tasks.CONFIG, resolved(config))
-    (run_dir / "campaign.yaml").write_text(to_yaml(config))
+    publish_text(run_dir / "campaign.yaml", to_yaml(config))
     store = Store(run_dir, config)
     try:
-        with Progress(run_dir, sys.stderr) as progress:
+        with Progress(run_dir, sys.stderr, config.disk) as progress:
+            failures = Failures(tasks.labels(run_dir), config.disk.failed_labels)
             adopted = loop.adopt(store)
             state = store.state()
             if state.records:
@@ -81,10 +103,31 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
                 store.plan([Decision("resume", {})], partial(tasks.task_key, config))
             if not state.finished:
                 with Pools(config.cluster, partial(tasks.run, str(run_dir))) as pools:
-                    state = loop.run(store, pools, progress)
+                    watch = _watch(run_dir, progress, failures)
+                    state = loop.run(store, pools, watch)
+            if not state.finished:
+                return STOPPED
             return FAILED if state.failed else FINISHED
     finally:
         store.close()
+
+
+def _watch(run_dir: Path, progress: "Progress", failures: Failures) -> "Watch":
+    """What is done after every turn of the loop, besides telling of it."""
+    told = False
+
+    def watch(state: "State", pools: "Pools", records: list["Record"]) -> None:
+        nonlocal told
+        progress(state, pools, records)
+        for record in records:
+            if (record.kind, record.progress) == ("label", "failed"):
+                failures.add(result_folder(run_dir / "labels", record.key))
+        if not told and requests.asked(run_dir):
+            told = True
+            count = len(pools.in_flight())
+            progress.say(f"asked to stop: nothing new is started, {count} tasks to be finished")
+
+    return watch
 
 
 @contextmanager

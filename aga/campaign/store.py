@@ -80,9 +80,11 @@ class Store:
         """Note the time used and let go of the file."""
         if self._database.in_transaction:
             self._database.rollback()
-        if not self._readonly:
-            self._set_meta("hours_used", self.state().hours_used)
-        self._database.close()
+        try:
+            if not self._readonly:
+                self._set_meta("hours_used", self.state().hours_used)
+        finally:
+            self._database.close()
 
     @staticmethod
     def configuration(run_dir: Path) -> CampaignConfig | None:
@@ -92,6 +94,13 @@ class Store:
         with closing(_connected(run_dir / NAME, readonly=True)) as database:
             stored = _meta(database, "config")
         return None if stored is None else from_resolved(stored)
+
+    @staticmethod
+    def latest(run_dir: Path) -> float | None:
+        """When a run last decided or recorded anything [s since 1970], or None."""
+        with closing(_connected(run_dir / NAME, readonly=True)) as database:
+            row = database.execute("select max(decided), max(recorded) from task").fetchone()
+        return max((moment for moment in row if moment is not None), default=None)
 
     def state(self) -> State:
         """The campaign as it stands."""

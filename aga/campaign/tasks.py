@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from aga.campaign import seeding
+from aga.campaign import requests, seeding
 from aga.campaign.spaces import hull_of, space_of, spaces_of, stand
 from aga.campaign.state import Decision, known_of
 from aga.config import CampaignConfig, from_resolved
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import counts_of
 from aga.search.space import covalent_distances
+from calculators import disk
 from calculators.labelling import LabelGates, RelaxTarget, engine_relax, label_key, single_point
 from calculators.outcome import Failure
 from calculators.publish import publish_json, read_json
@@ -47,6 +48,8 @@ SHARP_SCALE, SHARP_FLOOR = 0.02, 1e-3
 FIRST_STEPS = 10
 #: tolerance of restoring a symmetry before the last label [Å]
 SYMPREC = 0.1
+#: in outcomes that are none: a stop was asked for before the task began; the disk is full
+UNSTARTED, DISK_FULL = "unstarted", "disk_full"
 
 
 def task_key(config: CampaignConfig, ordinal: int, decision: Decision) -> str:
@@ -65,11 +68,22 @@ def run(run_dir: str, task: Task) -> Outcome:
 
         # workers share a machine: one core each, and results that do not depend on how many
         torch.set_num_threads(1)
-    if published(folder, task.kind, task.key) is None:
+    if published(folder, task.kind, task.key) is not None:
+        return {"ok": {"key": task.key}}
+    if requests.asked(folder):
+        return {**_not_done("a stop was asked for"), UNSTARTED: True}
+    try:
         failure = _WORK[task.kind](folder, _config(folder), task)
-        if failure is not None:
-            return {"failure": failure.to_dict()}
-    return {"ok": {"key": task.key}}
+    except Exception as error:
+        # libraries hide the error of the system in one of their own
+        if disk.is_full(error) or disk.no_room(folder):
+            return {**_not_done(f"{type(error).__name__}: {error}"), DISK_FULL: True}
+        raise
+    return {"ok": {"key": task.key}} if failure is None else {"failure": failure.to_dict()}
+
+
+def _not_done(reason: str) -> Outcome:
+    return {"failure": Failure("transient", reason).to_dict()}
 
 
 def published(folder: Path, kind: str, key: str) -> Outcome | None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TextIO
 
 from aga.campaign.live import duration
-from aga.campaign.lock import holder
 from aga.campaign.state import State
 from aga.campaign.store import Store
 from aga.report import ranking, status
@@ -60,7 +59,7 @@ def summary(state: State, run_dir: Path) -> list[str]:
         *([hull] if hull else []),
         f"{points}: {spent} spent, {count['failed']} of them failed; wall time "
         f"{duration(3600 * state.hours_used)}",
-        status.headline(state, holder(run_dir)),
+        status.headline(state, status.driver(run_dir)),
         f"run folder: {run_dir}",
     ]
 

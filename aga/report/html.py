@@ -4,11 +4,9 @@ import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from aga import __version__
 from aga.campaign.live import duration
-from aga.campaign.lock import holder
 from aga.campaign.state import State
 from aga.report import drawing, holes, hull, plots, ranking, status, timeline
 from aga.report.files import published
@@ -102,7 +100,7 @@ def write_report(run_dir: Path) -> Path:
         if made is not None:
             _write(folder / f"{name}.svg", pictures[name])
     path = folder / "index.html"
-    _write(path, page(state, holder(run_dir), pictures))
+    _write(path, page(state, status.driver(run_dir), pictures))
     return path
 
 
@@ -111,16 +109,16 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def page(state: State, running: dict[str, Any] | None, pictures: dict[str, str]) -> str:
+def page(state: State, who: status.Driver, pictures: dict[str, str]) -> str:
     """The whole page.
 
     Args:
         state: the campaign.
-        running: who runs it, or None.
+        who: runs it.
         pictures: SVG files by name; empty where there is nothing to draw yet.
     """
     sections = [
-        _header(state, running),
+        _header(state, who),
         _section("Structures", _structures(state)),
         *(
             _section(heading, _picture(name, heading, note, pictures[name]) + _below(name, state))
@@ -141,7 +139,7 @@ def page(state: State, running: dict[str, Any] | None, pictures: dict[str, str])
 """
 
 
-def _header(state: State, running: dict[str, Any] | None) -> str:
+def _header(state: State, who: status.Driver) -> str:
     config = state.config
     count = status.labels(state)
     facts = {
@@ -159,7 +157,7 @@ def _header(state: State, running: dict[str, Any] | None) -> str:
     written = f"written {time.strftime('%Y-%m-%d %H:%M:%S')} by aga {__version__}"
     return (
         f"<header><h1>{escape(config.name)}</h1>"
-        f'<p class="state">{escape(status.headline(state, running))}</p>'
+        f'<p class="state">{escape(status.headline(state, who))}</p>'
         f'<dl>{rows}</dl><p class="note">{written}</p></header>'
     )
 

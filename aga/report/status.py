@@ -2,16 +2,20 @@
 
 import sqlite3
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aga import __version__
+from aga.campaign import requests
 from aga.campaign.live import duration
-from aga.campaign.lock import holder
+from aga.campaign.lock import described, holder, left_behind
 from aga.campaign.state import State
 from aga.campaign.store import NAME, Store
+from aga.campaign.trouble import damaged
 from aga.report import holes, ranking
 from aga.report.ranking import Row
 from aga.yaml_source import ConfigError
@@ -36,6 +40,26 @@ SHORT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Who runs a campaign.
+
+    Attributes:
+        running: the process that does (pid, host, started), or None.
+        gone: the process that did and left without an end, or None.
+        stopping: whether a stop was asked for.
+    """
+
+    running: dict[str, Any] | None = None
+    gone: dict[str, Any] | None = None
+    stopping: bool = False
+
+
+def driver(run_dir: Path) -> Driver:
+    """Who runs a campaign now."""
+    return Driver(holder(run_dir), left_behind(run_dir), requests.asked(run_dir))
+
+
 def load(run_dir: Path) -> State:
     """The state of a run, read without disturbing whoever runs it.
 
@@ -45,6 +69,8 @@ def load(run_dir: Path) -> State:
     try:
         store = Store(run_dir, readonly=True)
     except (sqlite3.Error, ValueError) as error:  # ValueError: settings this version cannot read
+        if message := damaged(error, run_dir):
+            raise ConfigError([message]) from error
         why = "; ".join(line.strip() for line in str(error).splitlines()[:3])
         raise ConfigError(
             [
@@ -72,12 +98,16 @@ def status_json(run_dir: Path) -> dict[str, Any]:
     """Where a run stands as plain JSON data; keys are only ever added."""
     state = load(run_dir)
     found = holes.holes(state)
+    who = driver(run_dir)
     return {
         "name": state.config.name,
         "finished": bool(state.finished),
         "failed": state.failed,
         "reason": state.finished or state.search_over,
-        "running": holder(run_dir),
+        "running": who.running,
+        "killed": who.gone,
+        "stopping": who.running is not None and who.stopping,
+        "last_record": Store.latest(run_dir),
         "engine": state.config.engine.description(),
         "surrogate": state.config.engine.surrogate,
         "best": [
@@ -102,29 +132,44 @@ def status_json(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def print_status(run_dir: Path, stream: TextIO | None = None) -> None:
+def print_status(
+    run_dir: Path, stream: TextIO | None = None, clock: Callable[[], float] = time.time
+) -> None:
     """A table for people.
 
     Args:
         run_dir: the run folder.
         stream: where to; standard output if None.
+        clock: seconds since 1970.
     """
     state = load(run_dir)
     out = console(stream or sys.stdout)
-    for line in (f"{state.config.name}: {headline(state, holder(run_dir))}", *facts(state)):
+    for line in (f"{state.config.name}: {headline(state, driver(run_dir))}", *facts(state)):
         out.print(line)
+    latest = Store.latest(run_dir)
+    if latest is not None and not state.finished:
+        out.print(f"last news: {duration(max(0.0, clock() - latest))} ago")
     show_rows(out, state, ranking.rows(state, SHOWN))
 
 
-def headline(state: State, running: dict[str, Any] | None) -> str:
-    """Finished, running or stopped, and why."""
+def headline(state: State, who: Driver) -> str:
+    """Finished, running, stopped or killed, and why."""
     if state.finished:
         return f"{'ended without a result' if state.failed else 'finished'}: {state.finished}"
     doing = f"confirming the best structures ({state.search_over})" if state.search_over else ""
-    if running is not None:
-        who = f"running (process {running.get('pid', '?')} on {running.get('host', '?')})"
-        return f"{who}, {doing or 'searching'}"
-    return f"stopped{f' while {doing}' if doing else ''}; the same `aga run` goes on with it"
+    if who.running is not None:
+        ending = ", to stop when what runs is finished" if who.stopping else ""
+        return f"running ({described(who.running)}), {doing or 'searching'}{ending}"
+    if who.gone is not None:
+        return (
+            f"not running: {described(who.gone)}, is gone without an end (killed?){_while(doing)}; "
+            "nothing finished is lost, the same `aga run` goes on with it"
+        )
+    return f"stopped{_while(doing)}; the same `aga run` goes on with it"
+
+
+def _while(doing: str) -> str:
+    return f" while {doing}" if doing else ""
 
 
 def facts(state: State) -> list[str]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +17,21 @@ _RESOURCES = frozenset({"deadline_s", "memory_gb"})
 
 #: sub-folder of an attempt for large files (wave functions), which goes however the attempt ends
 SCRATCH = "scratch"
+
+
+class Accuracy(NamedTuple):
+    """Names of the fields that decide how near an answer is to that of a complete calculation.
+
+    The larger, the more accurate and the dearer.
+
+    Attributes:
+        cutoff: of the plane waves, in whatever unit its name says.
+        kpts: k-points per 1/Å along each axis, the grid rounded up (`ase.calculators.calculator.
+            kptdensity2monkhorstpack` without ``even``).
+    """
+
+    cutoff: str
+    kpts: str
 
 
 class Engine(BaseModel, ABC):
@@ -51,6 +66,9 @@ class Engine(BaseModel, ABC):
 
     ladder: ClassVar[frozenset[str]] = frozenset()
     """Fields that an attempt may override, besides deadline and memory."""
+
+    accuracy: ClassVar[Accuracy | None] = None
+    """Fields that `aga converge` raises until nothing changes any more; None: it has none."""
 
     @model_validator(mode="after")
     def _check_retries(self) -> Self:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from ase import Atoms
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 from calculators.engines._grid import boxed, moments
 
 # Oxygen, nitrogen and fluorine 2p and the 3d shells: below 600 eV the Pulay stress of these is
@@ -68,6 +68,7 @@ class GPAW(Engine):
         {"maxiter", "mixer", "mixing_beta", "eigensolver"}
     )
     ladder: ClassVar[frozenset[str]] = helpers | {"smearing_ev"}
+    accuracy: ClassVar[Accuracy | None] = Accuracy("ecut_ev", "kpts_density")
 
     def problems(self, symbols: Iterable[str]) -> list[str]:
         """Not installed, or elements without a PAW dataset."""

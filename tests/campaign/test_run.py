@@ -9,10 +9,14 @@ import sys
 
 import pytest
 
-from aga.campaign import loop, run, tasks
+from aga.campaign import loop, requests, run, tasks
 from aga.campaign.run import FAILED, FINISHED, STOPPED, start
 from aga.campaign.store import Store
 from aga.config import ConfigError
+from aga.report.status import status_json
+from calculators.outcome import Failure
+from calculators.publish import publish_json
+from calculators.results import result_folder
 from tests.campaign.builders import config, view, without_times
 from tests.campaign.processes import HANG_S, ROOT, until
 
@@ -177,6 +181,34 @@ def test_a_task_that_loses_its_workers_thrice_has_failed(tmp_path, monkeypatch):
     assert found["records"][0][-1] == 3
 
 
+# what stays on the disk
+
+
+@pytest.mark.usefixtures("quick_labels")
+def test_only_the_newest_failed_labels_keep_their_files(tmp_path, monkeypatch):
+    work, failed = tasks._WORK["label"], []
+
+    def label(folder, settings, task):
+        if len(failed) == 3:
+            return work(folder, settings, task)
+        failed.append(result_folder(folder / "labels", task.key))
+        (failed[-1] / "attempt-0").mkdir(parents=True)
+        (failed[-1] / "attempt-0" / "wave").write_text("large")
+        failure = Failure("permanent", "did not converge")
+        publish_json(
+            failed[-1] / "result.json", {"status": "failure", "failure": failure.to_dict()}
+        )
+        return failure
+
+    monkeypatch.setitem(tasks._WORK, "label", label)
+    settings = config(**SMALL, disk={"failed_labels": 2})
+    assert start(settings, tmp_path) == FINISHED
+    assert [(folder / "attempt-0" / "wave").exists() for folder in failed] == [False, True, True]
+    # and what the settings say later holds for what is there
+    assert start(config(**SMALL, disk={"failed_labels": 1}), tmp_path) == FINISHED
+    assert [(folder / "attempt-0" / "wave").exists() for folder in failed] == [False, False, True]
+
+
 # stopping
 
 
@@ -215,7 +247,83 @@ def test_an_interrupted_import_is_ctrl_c(tmp_path, monkeypatch, capsys):
         start(config(), tmp_path)
 
 
-def test_aga_stop_ends_a_run_in_the_background(runs):
+def test_stopped_as_asked_what_runs_is_recorded_and_nothing_new_is_started(
+    tmp_path, monkeypatch, capsys
+):
+    begun = []
+    work = tasks._WORK["label"]
+
+    def label(folder, settings, task):
+        begun.append(task.ordinal)
+        requests.ask(folder)  # somebody does, while the first of them runs
+        return work(folder, settings, task)
+
+    monkeypatch.setitem(tasks._WORK, "label", label)
+    assert start(config(), tmp_path) == STOPPED
+    said = capsys.readouterr().err
+    assert "asked to stop: nothing new is started" in said
+    assert "start the same command again" in said
+    found = history(tmp_path)
+    assert len(begun) == len(found["labelled"]) == 1
+    waiting = [record for record in found["records"] if record[4] == "queued"]
+    assert len(waiting) == 3
+    assert {record[-1] for record in waiting} == {0}, "what was not started counts as an attempt"
+    assert not requests.asked(tmp_path)
+    monkeypatch.setitem(tasks._WORK, "label", work)
+    assert start(config(**SMALL), tmp_path) == FINISHED
+
+
+def test_a_request_for_a_driver_that_died_is_forgotten(tmp_path):
+    requests.ask(tmp_path)
+    assert start(config(**SMALL), tmp_path) == FINISHED
+
+
+SLOW = {
+    "engine": {
+        "kind": "ase",
+        "path": "tests.campaign.moody.Slow",
+        "arguments": {"seconds": 2.0},
+        "memory_gb": 0.0,
+    },
+}
+
+
+def test_a_killed_driver_is_told_from_one_that_was_stopped(runs):
+    runs.start(config())
+    until(lambda: runs.published() >= 1 or runs.process.poll() is not None, "a label")
+    assert status_json(runs.run_dir)["running"]["pid"] == runs.process.pid
+    runs.process.kill()
+    runs.wait()
+    told = status_json(runs.run_dir)
+    assert (told["running"], told["killed"]["pid"]) == (None, runs.process.pid)
+    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    done = subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
+    assert b"killed?" in done.stderr
+    assert not requests.asked(runs.run_dir)
+    runs.nobody_left()
+
+
+@pytest.mark.dask
+def test_aga_stop_lets_labels_in_flight_end(runs):
+    """From another process; two labels run and one waits for a worker."""
+    runs.start(config(**SLOW, cluster={"kind": "local", "dft_workers": 2}))
+    until(lambda: started(runs) >= 2 or runs.process.poll() is not None, "two labels")
+    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    done = subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
+    assert b"finishes what runs" in done.stderr
+    assert runs.wait() == 130, runs.said()
+    runs.nobody_left()
+    found = history(runs.run_dir)
+    assert len(found["labelled"]) == runs.published() == started(runs)
+    assert not [record for record in found["records"] if record[4] == "failed"]
+
+
+def started(runs):
+    """Labels whose calculation has begun."""
+    return len(list(runs.run_dir.glob("labels/*/*/starts")))
+
+
+def test_aga_stop_now_ends_a_run_in_the_background(runs):
     """Where a shell has had SIGINT ignored."""
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -223,7 +331,7 @@ def test_aga_stop_ends_a_run_in_the_background(runs):
     finally:
         signal.signal(signal.SIGINT, ignored)
     until(lambda: runs.published() >= 1 or runs.process.poll() is not None, "a label")
-    stop = [sys.executable, "-m", "aga", "stop", str(runs.run_dir)]
+    stop = [sys.executable, "-m", "aga", "stop", "--now", str(runs.run_dir)]
     subprocess.run(stop, cwd=ROOT, check=True, timeout=HANG_S, capture_output=True)
     assert runs.wait() == 130, runs.said()
     runs.nobody_left()

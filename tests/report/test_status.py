@@ -4,14 +4,18 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
-from aga.campaign.lock import RunLock
+from aga.campaign import requests
+from aga.campaign.lock import LOCK_NAME, RunLock
+from aga.campaign.run import start
 from aga.report.status import print_status, status_json
 from aga.yaml_source import ConfigError
+from tests.report.conftest import config
 
 
 def test_schema(run_dir):
@@ -78,11 +82,94 @@ def test_for_people(run_dir):
     assert "confirmed by DFT" not in text
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "campaign.db").write_text("no database")
+def test_a_file_that_holds_no_campaign(tmp_path):
+    (tmp_path / "campaign.db").touch()
     with pytest.raises(ConfigError, match=r"campaign\.db: cannot be read") as caught:
         status_json(tmp_path)
     assert "Nothing has been changed" in str(caught.value)
+
+
+def spoil_all(path):
+    path.write_text("no database")
+
+
+def spoil_a_page(path):
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        for place in range(4096, size, 4096):
+            file.seek(place)
+            file.write(os.urandom(64))
+
+
+def spoil_the_end(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def spoil_a_record(path):
+    database = sqlite3.connect(path)
+    database.execute("update task set outcome = 'not JSON' where ordinal = 0")
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize("spoil", [spoil_all, spoil_a_page, spoil_the_end, spoil_a_record])
+def test_a_damaged_database(run_dir, spoil):
+    """For status, and for who starts the campaign again."""
+    spoil(run_dir / "campaign.db")
+    for look in (status_json, lambda folder: start(config(), folder)):
+        with pytest.raises(ConfigError, match="the database is damaged") as caught:
+            look(run_dir)
+        for part in (str(run_dir / "labels"), "Put back a copy", "aga run"):
+            assert part in str(caught.value)
+
+
+def killed(run_dir):
+    """As a driver that was killed leaves the folder."""
+    (run_dir / LOCK_NAME).write_text('{"pid": 7, "host": "far", "started": "2026-01-02 03:04:05"}')
+
+
+def said(run_dir, **clock):
+    out = io.StringIO()
+    print_status(run_dir, out, **clock)
+    return out.getvalue()
+
+
+def test_of_a_killed_driver(campaign):
+    run_dir = campaign.store.run_dir
+    killed(run_dir)
+    text = said(run_dir)
+    assert "not running: process 7 on far, started 2026-01-02 03:04:05, is gone" in text
+    assert "killed?" in text
+    data = status_json(run_dir)
+    assert (data["running"], data["killed"]["pid"]) == (None, 7)
+
+
+def test_of_a_driver_that_ended_by_itself(campaign):
+    with RunLock(campaign.store.run_dir):
+        pass
+    assert "stopped; the same `aga run` goes on" in said(campaign.store.run_dir)
+    assert status_json(campaign.store.run_dir)["killed"] is None
+
+
+def test_of_a_finished_campaign_whose_driver_was_killed_afterwards(run_dir):
+    killed(run_dir)
+    assert "finished: the best has not changed" in said(run_dir)
+
+
+def test_of_a_campaign_that_was_asked_to_stop(campaign):
+    run_dir = campaign.store.run_dir
+    with RunLock(run_dir):
+        assert status_json(run_dir)["stopping"] is False
+        requests.ask(run_dir)
+        assert status_json(run_dir)["stopping"] is True
+        assert "to stop when what runs is finished" in said(run_dir)
+    assert status_json(run_dir)["stopping"] is False
+
+
+def test_how_old_the_last_news_are(campaign):
+    latest = status_json(campaign.store.run_dir)["last_record"]
+    text = said(campaign.store.run_dir, clock=lambda: latest + 7200.0)
+    assert "last news: 2.0 h ago" in text
 
 
 def test_nothing_slow_is_imported(run_dir):
