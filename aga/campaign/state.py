@@ -343,7 +343,7 @@ class State:
         if key not in self._keys:
             self._keys.add(key)
             insort(self.references, [known.id, key])
-        if self.labelled[-1].purpose == "seed" and self.models:
+        if self.labelled[-1].purpose == "seed":
             self.seeded = len(self.labelled)
         return known
 

@@ -70,7 +70,8 @@ def why_stop(state: State) -> str:
 def settled(state: State) -> bool:
     """Whether the best structure has been the same for some labels that held no surprise.
 
-    Random structures begin the count anew: they are asked for where something is not understood.
+    Random structures begin the count anew: the first say nothing of the search, and later ones are
+    asked for where something is not understood.
     """
     unchanged = len(state.labelled) - max(state.best_since, state.seeded)
     patience = state.config.stop.patience_labels

@@ -42,6 +42,13 @@ def test_the_budget_of_hours_stops_the_search_and_lets_work_end():
     assert set(history.kinds()) <= {"polish", "relax", "finish"}
 
 
+def unchanged(settings):
+    """A search that has begun, as if its first labels, no better than the first, were its own."""
+    history = History(settings).begun(1.0, 1.1)
+    history.state.seeded = 0
+    return history
+
+
 def stopped_changing(spread=0.001, near=True, **changes):
     """Four labels, five more that are no better, everything near the best labelled."""
     history = History(strict(search={"batch": 5}, budget={"labels": 40}, **changes))
@@ -78,6 +85,13 @@ def test_an_unsure_ensemble_near_the_best_keeps_the_search_open():
 def test_patience_is_asked_for():
     history = stopped_changing(stop=patient(9))
     assert history.kinds() == ["evolve"]
+
+
+def test_the_first_labels_are_no_patience():
+    """Carbon at 50 GPa ended where it had begun: best was the second of eight random crystals."""
+    history = History(strict(stop=patient(3))).begun(1.0, 1.1)
+    assert not stopping.settled(history.state)
+    assert stopping.settled(unchanged(strict(stop=patient(3))).state)
 
 
 def test_proposals_are_asked_for_too():
@@ -282,7 +296,7 @@ def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():
 
 
 def test_generations_that_bring_nothing_end_a_search_that_has_settled():
-    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
+    history = unchanged(strict(stop=patient(3), budget={"labels": 40}))
     unsure = [candidate("again", 0, 1.0005, 0.4)]
     for _ in range(3):
         assert history.kinds() == ["evolve"]
@@ -294,7 +308,7 @@ def test_generations_that_bring_nothing_end_a_search_that_has_settled():
 def test_a_settled_search_with_nothing_to_label_goes_on_until_it_has_tried_enough():
     """Four generations without a label, where random structures would be no news."""
     stop = {"patience_labels": 3, "patience_proposals": 24}
-    history = History(strict(stop=stop, budget={"labels": 40})).begun(1.0, 1.1)
+    history = unchanged(strict(stop=stop, budget={"labels": 40}))
     before = history.state.proposals
     while history.state.proposals - before < 24:
         assert history.kinds() == ["evolve"]
@@ -304,7 +318,7 @@ def test_a_settled_search_with_nothing_to_label_goes_on_until_it_has_tried_enoug
 
 
 def test_a_settled_search_labels_only_what_may_be_as_low_as_the_best():
-    history = History(strict(stop=patient(3), budget={"labels": 40})).begun(1.0, 1.1)
+    history = unchanged(strict(stop=patient(3), budget={"labels": 40}))
     history.evolve(*promising(5, 6, enthalpy=1.1), *promising(7, enthalpy=0.99))
     (only,) = history.due()
     assert only.inputs["candidate"]["id"] == "e7"
