@@ -193,7 +193,7 @@ def test_engines_that_fail_now_and_then_do_not_end_it(tmp_path):
     rng = np.random.default_rng(1)
     moods = [(0.0, HANG), (HANG, CRASH), (CRASH, NAN), (NAN, RAISE), (RAISE, 1.0), (RAISE, 1.0)]
     write(tmp_path / "moods.extxyz", [in_mood(*mood, rng) for mood in moods])
-    engine = {"kind": "ase", "path": "tests.campaign.moody.Moody", "deadline_s": 2.0}
+    engine = {"kind": "ase", "path": "tests.campaign.moody.Moody", "deadline_s": 6.0}
     search = {"initial_labels": 8, "structures": [str(tmp_path / "moods.extxyz")]}
     settings = config(engine=engine, budget={"labels": 24}, search=search)
     assert start(settings, tmp_path / "run") == FINISHED
