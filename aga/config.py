@@ -35,6 +35,7 @@ from aga.yaml_source import ConfigError, Document, read
 from calculators import clusters, engines
 from calculators.clusters import Cluster
 from calculators.engines import Engine
+from calculators.task import Pool
 from potentials import descriptors
 from potentials.descriptors import Descriptor
 from potentials.spec import EnsembleSpec
@@ -335,6 +336,15 @@ class CampaignConfig(Section):
             )
         return value
 
+    @field_validator("cluster")
+    @classmethod
+    def _long_enough(cls, value: Cluster, info: ValidationInfo) -> Cluster:
+        """A label that cannot end within the walltime would be started again and again."""
+        engine = info.data.get("engine")
+        if engine is not None and (found := value.too_short(_task_seconds(engine))):
+            raise ValueError("; ".join(found))
+        return value
+
     @field_validator("budget")
     @classmethod
     def _affordable(cls, value: BudgetConfig, info: ValidationInfo) -> BudgetConfig:
@@ -364,6 +374,11 @@ class CampaignConfig(Section):
         return sorted({symbol for counts in self.cells for symbol in counts})
 
     @property
+    def task_seconds(self) -> dict[Pool, float]:
+        """How long one task of a pool may take, where that is known [s]."""
+        return _task_seconds(self.engine)
+
+    @property
     def question(self) -> str:
         """What is searched, in a few words."""
         sizes = sorted(sum(counts.values()) for counts in self.cells)
@@ -375,19 +390,29 @@ class CampaignConfig(Section):
         return f"{'-'.join(self.elements)}, {len(sizes)} compositions of {span} atoms"
 
 
+def _task_seconds(engine: Engine) -> dict[Pool, float]:
+    """One single point; a relaxation by the engine that is cut off goes on from its labels."""
+    rungs = [engine, *(engine.overridden(rung) for rung in engine.retries)]
+    return {"dft": max(rung.deadline_s for rung in rungs)}
+
+
 def _end_labels(compositions: CompositionsConfig) -> int:
     """Labels that the end members of the hull take at first."""
     return sum(ELEMENT_LABELS if len(end) == 1 else END_LABELS for end in compositions.ends)
 
 
-def load(path: Path) -> CampaignConfig:
+def load(path: Path, cluster: Path | None = None) -> CampaignConfig:
     """Read a campaign file.
+
+    Args:
+        path: the file.
+        cluster: a file that stands in for its key ``cluster``; None: as the file says.
 
     Raises:
         ConfigError: with every error of the file, each with file, line and key.
     """
     document, messages = read(path)
-    messages += _include_cluster(document)
+    messages += _include_cluster(document, cluster)
     if isinstance(document.data.get("cluster"), str):  # already reported
         document.data.pop("cluster")
     try:
@@ -426,8 +451,13 @@ def config_hash(config: CampaignConfig) -> str:
     return content_key(resolved(config))
 
 
-def _include_cluster(document: Document) -> list[str]:
+def _include_cluster(document: Document, instead: Path | None) -> list[str]:
     """Replace ``cluster: file.yaml`` by what the file holds; returns what went wrong."""
+    if instead is not None:
+        inner, complaints = read(instead)
+        document.data["cluster"] = inner.data
+        document.included["cluster"] = inner
+        return complaints
     name = document.data.get("cluster")
     if not isinstance(name, str):
         return []

@@ -4,7 +4,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
-from calculators.clusters import Cluster
+from calculators.clusters import Cluster, Needs
 from calculators.task import Outcome, Pool, Task, Work
 
 
@@ -15,12 +15,17 @@ class Pools:
     to be done stays with the driver, which may change its mind about it.
 
     Use as a context manager: on any way out, Ctrl-C included, all workers end within seconds. They
-    also end when this process is killed.
+    also end when this process is killed (jobs of a batch system at the next start).
+
+    Args:
+        cluster: where they run.
+        work: what they run; picklable.
+        needs: of the campaign; see `calculators.clusters.Cluster.open`.
     """
 
-    def __init__(self, cluster: Cluster, work: Work) -> None:
+    def __init__(self, cluster: Cluster, work: Work, needs: Needs | None = None) -> None:
         self._tasks: dict[int, Task] = {}
-        self._crew = cluster.open(work)
+        self._crew = cluster.open(work, needs)
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +39,7 @@ class Pools:
         self.close()
 
     def slots(self, pool: Pool) -> int:
-        """How many tasks of this pool run at the same time."""
+        """How many tasks of this pool run at the same time; may change from call to call."""
         return self._crew.slots(pool)
 
     def free(self, pool: Pool) -> int:
@@ -70,6 +75,9 @@ class Pools:
         flight. Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``:
         started, finished [s since 1970], worker. A failure is transient when workers were lost,
         permanent when the task raised an exception; ``meta`` then has its ``traceback``.
+
+        Raises:
+            ClusterError: there is nobody to work, and waiting will not help.
         """
         if not self._tasks:
             return []

@@ -63,6 +63,17 @@ def _environ(task: Task) -> dict[str, Any]:
     return {"ok": {"omp": start.get("OMP_NUM_THREADS")}}
 
 
+def _variable(task: Task) -> dict[str, Any]:
+    return {"ok": {"value": os.environ.get(task.inputs["name"])}}
+
+
+def _eat(task: Task) -> dict[str, Any]:
+    """Use so many bytes of memory for some seconds."""
+    eaten = b"x" * task.inputs["bytes"]
+    time.sleep(30.0)
+    return {"ok": {"bytes": len(eaten)}}
+
+
 def _die(task: Task) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
@@ -75,6 +86,12 @@ def _hold(task: Task) -> dict[str, Any]:
     while not (folder / "go").exists():
         time.sleep(0.02)
     return _echo(task)
+
+
+def _mark(task: Task) -> dict[str, Any]:
+    """Leave a mark for every run, then work for some seconds."""
+    (Path(task.inputs["folder"]) / f"run-{task.ordinal}-{time.time_ns()}").touch()
+    return _sleep(task)
 
 
 def _program(task: Task) -> dict[str, Any]:

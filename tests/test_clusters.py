@@ -1,26 +1,89 @@
 """Conformance: what every kind of cluster does."""
 
 import json
+import os
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from calculators.clusters import Cluster, build, kinds
+from calculators.clusters import Cluster, Needs, build, kinds
 from calculators.pools import Pools
 from calculators.task import POOL_OF, POOLS, Task
+from tests.batch.fake_batch import COMMANDS, install
+from tests.campaign.processes import ROOT
 from tests.pool_work import memory, work
 
+JOBS = {"interface": "lo", "poll_s": 1, "dft": {"max_jobs": 1, "workers_per_job": 2}}
 # a small machine of each kind
-SETTINGS = {"local": {"dft_workers": 2}}
+SETTINGS = {
+    "local": {"dft_workers": 2},
+    "address": {"address": "tcp://127.0.0.1:1"},
+    **dict.fromkeys(COMMANDS, JOBS),
+}
+
+
+def _marks(kind):
+    """One batch system is like the other, but for its commands and directives: one is enough."""
+    if kind == "serial":
+        return ()
+    return (pytest.mark.dask, *([pytest.mark.slow] if kind in {*COMMANDS} - {"pbs"} else []))
 
 
 def _params():
-    return [pytest.param(k, marks=() if k == "serial" else pytest.mark.dask) for k in kinds()]
+    return [pytest.param(kind, marks=_marks(kind)) for kind in kinds()]
+
+
+@contextmanager
+def opened(kind, folder):
+    """Pools on a small machine of a kind; batch systems are stand-ins."""
+    settings = {"kind": kind, **SETTINGS.get(kind, {})}
+    with ExitStack() as stack:
+        if kind in COMMANDS:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setenv("PATH", str(folder), prepend=os.pathsep)
+            patch.setenv("PYTHONPATH", str(ROOT))
+            patch.setattr("calculators.clusters._dask_crew.SUPERVISE_S", 0.5)
+            install(kind, folder)
+        if kind == "address":
+            settings["address"] = stack.enter_context(scheduler())
+        needs = Needs(folder / "run", {"dft": 60.0})
+        yield stack.enter_context(Pools(build(settings), work, needs))
+
+
+@contextmanager
+def scheduler():
+    """A scheduler that somebody else runs, with a worker for every pool; its address."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    host = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    workers = {
+        f"{pool}-{number}": {
+            "cls": Nanny,
+            "options": {
+                "nthreads": 1,
+                "host": "127.0.0.1",
+                "resources": {pool: 1},
+                "preload": ["calculators.clusters._dask_worker"],
+                "dashboard": False,
+                "silence_logs": 40,
+            },
+        }
+        for pool in POOLS
+        for number in range(1 + (pool == "dft"))
+    }
+    cluster = SpecCluster(
+        workers=workers, scheduler={"cls": Scheduler, "options": host}, silence_logs=40
+    )
+    try:
+        yield cluster.scheduler_address
+    finally:
+        cluster.close(timeout=20)
 
 
 @pytest.fixture(scope="module", params=_params())
-def pools(request):
-    with Pools(build({"kind": request.param, **SETTINGS.get(request.param, {})}), work) as opened:
-        yield opened
+def pools(request, tmp_path_factory):
+    with opened(request.param, tmp_path_factory.mktemp("cluster")) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +173,7 @@ def test_nothing_in_flight_nothing_to_wait_for(pools):
 
 
 def test_workers_rows_are_plain_data(pools):
+    one(pools)  # jobs come with work
     rows = json.loads(json.dumps(pools.workers()))
     assert rows
     for row in rows:
@@ -118,17 +182,17 @@ def test_workers_rows_are_plain_data(pools):
 
 
 @pytest.mark.parametrize("kind", _params())
-def test_closing_twice_is_harmless(kind):
-    pools = Pools(build({"kind": kind, **SETTINGS.get(kind, {})}), work)
-    pools.submit(Task(0, "label", "k0", {"do": "sleep", "seconds": 60}))
-    pools.close()
-    pools.close()
-    assert pools.in_flight() == frozenset()
+def test_closing_twice_is_harmless(kind, tmp_path):
+    with opened(kind, tmp_path) as pools:
+        pools.submit(Task(0, "label", "k0", {"do": "sleep", "seconds": 60}))
+        pools.close()
+        pools.close()
+        assert pools.in_flight() == frozenset()
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_kinds_are_frozen_models_with_every_pool(kind):
-    cluster = build({"kind": kind})
+    cluster = build({"kind": kind, **SETTINGS.get(kind, {})})
     assert isinstance(cluster, Cluster)
     assert build(json.loads(cluster.model_dump_json())) == cluster
     with pytest.raises(ValueError, match="frozen"):

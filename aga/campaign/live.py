@@ -7,7 +7,7 @@ clocks go on while a long task runs in the driver itself. Drawing reads a finish
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from aga.campaign.groups import Group
@@ -25,13 +25,17 @@ NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A pool: live workers, running tasks with their start, and how many tasks wait."""
+    """A pool: live workers, running tasks with their start, and how many tasks wait.
+
+    ``absent`` says what workers are that should be there and are not.
+    """
 
     pool: str
     workers: int
     slots: int
     running: Sequence[tuple[str, float]]
     waiting: int
+    absent: str = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def _work(state: State, pools: Pools, clocks: Clocks) -> list[Work]:
     workers = [worker["pool"] for worker in pools.workers()]
     if state.config.cluster.kind == "serial":  # one process does everything, in order
         return [_pool("serial", records, 1, 1, clocks)]
-    return [
+    found = [
         _pool(
             pool,
             [record for record in records if POOL_OF[record.kind] == pool],
@@ -138,10 +142,13 @@ def _work(state: State, pools: Pools, clocks: Clocks) -> list[Work]:
         )
         for pool in POOLS
     ]
+    if state.config.cluster.kind == "local":
+        return found
+    return [replace(work, absent="to come") for work in found]
 
 
 def _pool(name: str, records: Sequence[Record], workers: int, slots: int, clocks: Clocks) -> Work:
-    running = clocks.running(records, slots)
+    running = clocks.running(records, min(slots, workers))
     return Work(name, workers, slots, running, len(records) - len(running))
 
 
@@ -246,7 +253,7 @@ def _pools(shown: View, now: float) -> Any:
             tasks.append(f"{len(work.running) - NAMED} more")
         if work.waiting:
             tasks.append(f"{work.waiting} waiting")
-        lost = "" if work.workers >= work.slots else f", {work.slots - work.workers} missing"
+        lost = "" if work.workers >= work.slots else f", {work.slots - work.workers} {work.absent}"
         count = f"{len(work.running)} of {work.workers} busy{lost}"
         table.add_row(work.pool, count, ", ".join(tasks) or "-")
     return table

@@ -36,12 +36,13 @@ def run(store: Store, pools: Pools, watch: Watch) -> State:
         watch: told of the state after every turn, with the records that were closed in it.
 
     Raises:
+        ClusterError: there is nobody to work.
         OSError: a worker found the disk full.
         StuckError: see there.
     """
-    slots = {pool: pools.slots(pool) for pool in POOLS}
     held: Held = {}
     while not (state := store.state()).finished and not requests.asked(store.run_dir):
+        slots = {pool: pools.slots(pool) for pool in POOLS}
         new = store.plan(policy.due(state, slots), partial(tasks.task_key, state.config))
         submit(state, pools, held)
         if not new and not pools.in_flight():

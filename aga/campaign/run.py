@@ -15,6 +15,7 @@ from aga.campaign.trouble import trouble
 from aga.config import CampaignConfig, resolved, to_yaml
 from aga.config_changes import changes, refusal
 from aga.yaml_source import ConfigError
+from calculators.clusters import ClusterError, Needs
 from calculators.publish import publish_json, publish_text
 from calculators.results import result_folder
 from calculators.scratch import Failures
@@ -41,7 +42,7 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
 
     Raises:
         ConfigError: another process runs it, the settings change its meaning, its database is
-            damaged, or the disk is full.
+            damaged, the disk is full, or its cluster does not do what the settings ask for.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,10 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
                 requests.withdraw(run_dir)
     except RunLocked as error:
         raise ConfigError([str(error)]) from error
+    except ClusterError as error:
+        raise ConfigError(
+            [f"{run_dir}: {error}", "Nothing is lost: start the same command again to go on."]
+        ) from error
     except (KeyboardInterrupt, Exception) as error:
         if message := trouble(error, run_dir):
             raise ConfigError([message]) from error
@@ -102,7 +107,8 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
             if state.finished and (state.failed or old != config):
                 store.plan([Decision("resume", {})], partial(tasks.task_key, config))
             if not state.finished:
-                with Pools(config.cluster, partial(tasks.run, str(run_dir))) as pools:
+                needs = Needs(run_dir, config.task_seconds)
+                with Pools(config.cluster, partial(tasks.run, str(run_dir)), needs) as pools:
                     watch = _watch(run_dir, progress, failures)
                     state = loop.run(store, pools, watch)
             if not state.finished:

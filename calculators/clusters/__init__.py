@@ -1,12 +1,32 @@
 """Role Cluster: where the tasks of a campaign run; one file per kind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from calculators.task import Outcome, Pool, Task, Work
 from potentials import roles
+
+
+class ClusterError(RuntimeError):
+    """The machines do not do what the settings ask for; says which command failed, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a campaign tells its cluster.
+
+    Attributes:
+        folder: the run folder, on a file system that all hosts see.
+        seconds: how long one task of a pool may take, where that is known [s].
+    """
+
+    folder: Path
+    seconds: Mapping[Pool, float] = field(default_factory=dict)
 
 
 class Crew(ABC):
@@ -17,7 +37,7 @@ class Crew(ABC):
 
     @abstractmethod
     def slots(self, pool: Pool) -> int:
-        """How many tasks of this pool run at the same time."""
+        """How many tasks of this pool run at the same time; may change from call to call."""
 
     @abstractmethod
     def start(self, task: Task) -> None:
@@ -25,7 +45,11 @@ class Crew(ABC):
 
     @abstractmethod
     def finished(self, timeout: float) -> list[tuple[Task, Outcome]]:
-        """Wait for at least one outcome, at most ``timeout`` [s]; then all that are there."""
+        """Wait for at least one outcome, at most ``timeout`` [s]; then all that are there.
+
+        Raises:
+            ClusterError: there is nobody to work, and waiting will not help.
+        """
 
     @abstractmethod
     def workers(self) -> list[dict[str, Any]]:
@@ -44,8 +68,30 @@ class Cluster(BaseModel, ABC):
     kind: str
 
     @abstractmethod
-    def open(self, work: Work) -> Crew:
-        """Start the workers; they run ``work`` on every task."""
+    def open(self, work: Work, needs: Needs | None = None) -> Crew:
+        """Start the workers; they run ``work`` on every task.
+
+        Args:
+            work: what the workers do; picklable.
+            needs: of the campaign; clusters that leave files behind cannot do without.
+
+        Raises:
+            ClusterError: they cannot be started.
+        """
+
+    def too_short(self, seconds: Mapping[Pool, float]) -> list[str]:
+        """Why tasks that may take so many ``seconds`` [s] could not end here; empty: they can."""
+        del seconds
+        return []
+
+    def problems(self) -> list[str]:
+        """What would keep this cluster from working, seen from this machine; starts nothing."""
+        return []
+
+    def scripts(self, needs: Needs) -> dict[str, str]:
+        """The job scripts that would be submitted, by pool; empty where there are none."""
+        del needs
+        return {}
 
 
 def kinds() -> dict[str, type[Cluster]]:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -16,7 +17,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, get_worker
 
-from calculators.clusters import Crew
+from calculators.clusters import ClusterError, Crew
 from calculators.task import POOLS, Outcome, Pool, Task, Work, attempt, failure, with_meta
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 SUPERVISE_S = 2.0  # [s] between two looks at whether every worker is there
+LOST = "the connection to Dask's scheduler is lost; start the same command again to go on"
 GATHER_S = 10.0  # [s] to fetch one small outcome from its worker
 
 
@@ -73,6 +75,52 @@ def run_on_worker(work: Work, task: Task) -> Outcome:
     return attempt(work, task, worker=str(get_worker().name))
 
 
+class Staff(ABC):
+    """The workers behind a crew: how many there are, and who sees to it that there are enough."""
+
+    @abstractmethod
+    def slots(self, pool: Pool) -> int:
+        """Tasks at the same time that this pool is worth planning for."""
+
+    @abstractmethod
+    def ready(self, pool: Pool) -> int:
+        """Tasks at the same time that its workers can take now; asked from Dask's threads too."""
+
+    @abstractmethod
+    def keep_up(self, load: Callable[[Pool], int]) -> None:
+        """Start workers again that are missing; called every few seconds.
+
+        Args:
+            load: tasks of a pool that run or wait.
+        """
+
+
+class Fixed(Staff):
+    """A number of workers that never changes.
+
+    Args:
+        slots: tasks at the same time, per pool.
+        restart: starts workers again that are missing.
+    """
+
+    def __init__(self, slots: Mapping[Pool, int], restart: Callable[[], None]) -> None:
+        self._slots = dict(slots)
+        self._restart = restart
+
+    def slots(self, pool: Pool) -> int:
+        """Workers this pool is meant to have; lost ones are replaced."""
+        return self._slots[pool]
+
+    def ready(self, pool: Pool) -> int:
+        """The same."""
+        return self._slots[pool]
+
+    def keep_up(self, load: Callable[[Pool], int]) -> None:
+        """Replace those that are lost."""
+        del load
+        self._restart()
+
+
 class DaskCrew(Crew):
     """Sends a pool no more tasks than it has slots; the next one waits here, not on a worker.
 
@@ -81,35 +129,32 @@ class DaskCrew(Crew):
 
     Args:
         client: connected to the scheduler.
-        slots: tasks at the same time, per pool.
+        staff: the workers.
         work: runs on the workers.
-        keep_up: starts workers again that are missing; called every few seconds.
         stack: what `close` ends, after the client.
     """
 
     def __init__(
         self,
         client: Client,
-        slots: Mapping[Pool, int],
+        staff: Staff,
         work: Work,
-        keep_up: Callable[[], None],
         stack: ExitStack,
     ) -> None:
         self._client = client
-        self._slots = dict(slots)
+        self._staff = staff
         self._work = work
-        self._keep_up = keep_up
         self._stack = stack
         self._lock = threading.Lock()  # `_sent` and `_waiting` are shared with Dask's callbacks
         self._sent: dict[Pool, int] = dict.fromkeys(POOLS, 0)
         self._waiting: dict[Pool, deque[Task]] = {pool: deque() for pool in POOLS}
         self._arrived: queue.SimpleQueue[tuple[Task, Future, float]] = queue.SimpleQueue()
-        self._supervised = time.monotonic()
+        self._supervised = float("-inf")
         self._closed = False
 
     def slots(self, pool: Pool) -> int:
-        """Workers this pool is meant to have; lost ones are replaced."""
-        return self._slots[pool]
+        """Tasks at the same time that this pool is worth planning for."""
+        return self._staff.slots(pool)
 
     def start(self, task: Task) -> None:
         """Send the task, or keep it until a slot is free."""
@@ -119,7 +164,8 @@ class DaskCrew(Crew):
 
     def _send_next(self, pool: Pool) -> None:
         """Fill the free slots of a pool; the lock is held."""
-        while self._waiting[pool] and self._sent[pool] < self._slots[pool] and not self._closed:
+        ready = self._staff.ready(pool)
+        while self._waiting[pool] and self._sent[pool] < ready and not self._closed:
             task = self._waiting[pool].popleft()
             self._sent[pool] += 1
             future = self._client.submit(
@@ -160,13 +206,25 @@ class DaskCrew(Crew):
         return done
 
     def _supervise(self) -> None:
-        """Call `keep_up` when it is time again."""
+        """Look after the workers when it is time again; more of them take more tasks."""
         if time.monotonic() - self._supervised > SUPERVISE_S:
-            self._keep_up()
+            self._staff.keep_up(self._load)
             self._supervised = time.monotonic()
+            with self._lock:
+                for pool in POOLS:
+                    self._send_next(pool)
+
+    def _load(self, pool: Pool) -> int:
+        """Tasks of a pool that run or wait."""
+        with self._lock:
+            return self._sent[pool] + len(self._waiting[pool])
 
     def _outcome(self, task: Task, future: Future, sent: float) -> Outcome | None:
-        """Fetch an outcome and let Dask forget it; None: not yet, it will arrive again."""
+        """Fetch an outcome and let Dask forget it; None: not yet, it will arrive again.
+
+        Raises:
+            ClusterError: the scheduler is gone, which says nothing about the task.
+        """
         try:
             error = future.exception(timeout=GATHER_S)
             outcome = future.result(timeout=GATHER_S) if error is None else None
@@ -176,6 +234,8 @@ class DaskCrew(Crew):
             # its worker died with the outcome in memory; Dask runs the task again
             self._arrived.put((task, future, sent))
             return None
+        if isinstance(error, CancelledError) and self._client.status != "running":
+            raise ClusterError(LOST)
         # held by the driver, an outcome would be computed again when its worker leaves
         future.release()
         if isinstance(outcome, dict):
@@ -188,8 +248,7 @@ class DaskCrew(Crew):
 
     def workers(self) -> list[dict[str, Any]]:
         """One row per live worker, as of its last heartbeat."""
-        known = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return sorted((_row(worker) for worker in known), key=lambda row: str(row["name"]))
+        return sorted((_row(worker) for worker in rows(self._client)), key=lambda row: row["name"])
 
     def close(self) -> None:
         """Forget all tasks and end all workers."""
@@ -199,6 +258,19 @@ class DaskCrew(Crew):
                 waiting.clear()
         with interrupts_held():
             self._stack.close()
+
+
+def rows(client: Client) -> list[Mapping[str, Any]]:
+    """What the scheduler knows of every worker, with its ``address``.
+
+    Raises:
+        ClusterError: it does not answer.
+    """
+    try:
+        known = client.scheduler_info(n_workers=-1)["workers"]
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(LOST) from error
+    return [{**worker, "address": address} for address, worker in known.items()]
 
 
 def _lost(error: BaseException) -> str:

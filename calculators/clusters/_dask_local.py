@@ -8,7 +8,8 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
-from calculators.clusters._dask_crew import SETTINGS, DaskCrew, interrupts_held
+from calculators.clusters._dask_crew import SETTINGS, DaskCrew, Fixed, interrupts_held
+from calculators.clusters._environment import MEMORY
 from calculators.task import Work
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 CLOSE_S = 1.0  # [s] a worker gets to end by itself
 CLOSE_LIMIT_S = 20.0  # [s] for all of them; what is left then ends with this process
-# glibc hands every array of some size back to the system and asks for it again at the next step,
-# Dask's own default even more so; on a virtual machine the page faults cost as much as the work
-MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
 OPENINGS = 3  # tries: Dask replaces a worker that dies, but not one that dies while it starts
 
 log = logging.getLogger(__name__)
@@ -55,7 +49,8 @@ def start(local: "Local", work: Work) -> DaskCrew:
             stack.callback(client.close, timeout=CLOSE_LIMIT_S)
         size = len(cluster.worker_spec)
         # the number it has: `scale` then starts those that are missing and changes nothing else
-        return DaskCrew(client, local.slots(), work, lambda: cluster.scale(size), stack.pop_all())
+        staff = Fixed(local.slots(), lambda: cluster.scale(size))
+        return DaskCrew(client, staff, work, stack.pop_all())
 
 
 def _opened(local: "Local") -> SpecCluster:

@@ -18,10 +18,10 @@ def dask_setup(worker: Any) -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGINT, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    worker.metrics["pid"] = _pid
+    worker.metrics["pid"] = pid
 
 
-async def _pid(worker: Any) -> int:
+async def pid(worker: Any) -> int:
     """A metric in the form Dask wants it."""
     del worker
     return os.getpid()

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from calculators.clusters import Cluster, Crew
+from calculators.clusters import Cluster, Crew, Needs
+from calculators.clusters._environment import threads
 from calculators.task import Pool, Work
 
 
@@ -52,15 +53,15 @@ class Local(Cluster):
 
     def threads(self) -> dict[str, str]:
         """Environment of the workers: how many threads numerical libraries may start."""
-        libraries = ("OMP", "MKL", "OPENBLAS", "NUMBA")
-        return {f"{name}_NUM_THREADS": str(self.threads_per_task) for name in libraries}
+        return threads(self.threads_per_task)
 
     def settings(self) -> dict[str, Any]:
         """Dask settings that differ from `_dask_crew.SETTINGS`."""
         return {"distributed.scheduler.allowed-failures": self.allowed_failures}
 
-    def open(self, work: Work) -> Crew:
+    def open(self, work: Work, needs: Needs | None = None) -> Crew:
         """Start the scheduler in this process and the workers beside it."""
+        del needs
         from calculators.clusters import _dask_local
 
         return _dask_local.start(self, work)

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from typing import Any, Literal
 
-from calculators.clusters import Cluster, Crew
+from calculators.clusters import Cluster, Crew, Needs
 from calculators.task import Outcome, Pool, Task, Work, attempt
 
 
@@ -49,6 +49,7 @@ class Serial(Cluster):
 
     kind: Literal["serial"] = "serial"
 
-    def open(self, work: Work) -> SerialCrew:
+    def open(self, work: Work, needs: Needs | None = None) -> SerialCrew:
         """Nothing to start."""
+        del needs
         return SerialCrew(work)

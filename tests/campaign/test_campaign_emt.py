@@ -110,7 +110,7 @@ def test_without_overlap_the_order_of_arrival_changes_nothing(tmp_path, monkeypa
     for number in range(2):
         Juggler.rng = np.random.default_rng(number)
         monkeypatch.setattr(
-            "calculators.clusters.serial.Serial.open", lambda self, work: Juggler(work)
+            "calculators.clusters.serial.Serial.open", lambda self, work, needs=None: Juggler(work)
         )
         assert start(settings, tmp_path / str(number)) == FINISHED
         found.append(history(tmp_path / str(number)))
@@ -126,7 +126,9 @@ def test_without_overlap_the_order_of_arrival_changes_nothing(tmp_path, monkeypa
 @pytest.mark.parametrize("composition", [{"Al": 2}, {"Cu": 1, "Au": 2}])
 def test_with_overlap_it_comes_to_an_end_in_any_order(tmp_path, monkeypatch, composition):
     Juggler.rng = np.random.default_rng(5)
-    monkeypatch.setattr("calculators.clusters.serial.Serial.open", lambda self, work: Juggler(work))
+    monkeypatch.setattr(
+        "calculators.clusters.serial.Serial.open", lambda self, work, needs=None: Juggler(work)
+    )
     settings = config(
         composition=composition, overlap=True, pressure_gpa=5.0, budget={"labels": 14}
     )
