@@ -26,6 +26,7 @@ from ruamel.yaml import YAML
 from aga.config_compositions import ELEMENTS, CompositionsConfig, Section, Symbol
 from aga.config_disk import DiskConfig
 from aga.config_errors import explain
+from aga.config_limits import BudgetConfig, ConfirmConfig, RelaxationConfig, StopConfig
 from aga.search import acquisition, operators
 from aga.search.acquisition import Acquisition
 from aga.search.operators import Operator
@@ -159,66 +160,6 @@ class SearchConfig(Section):
         if len(self.spacegroups) == 2:
             return tuple(range(self.spacegroups[0], self.spacegroups[1] + 1))
         return self.spacegroups
-
-
-class RelaxationConfig(Section):
-    """When a relaxation on the ensemble ends."""
-
-    fmax_ev_per_a: float = Field(0.05, gt=0, description="Largest force at the end [eV/Å].")
-    max_steps: int = Field(200, ge=1, description="Largest number of steps.")
-
-
-class BudgetConfig(Section):
-    """What the campaign may spend."""
-
-    labels: int = Field(60, ge=1, description="Largest number of single points of the engine.")
-    hours: float = Field(24.0, gt=0, description="Largest wall time, all starts together [h].")
-    confirm_reserve: int = Field(
-        6, ge=0, description="Labels of the budget that are kept for the confirmation."
-    )
-
-
-class StopConfig(Section):
-    """When the search is finished before its budget is."""
-
-    patience_labels: int = Field(
-        6, ge=1, description="Labels in a row without a better distinct structure."
-    )
-    patience_proposals: int = Field(
-        3000,
-        ge=0,
-        description="New structures relaxed on the potential since the best was found, at least; "
-        "more in proportion where more than 30 compositions are searched.",
-    )
-    spread_ev_per_atom: float = Field(
-        0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."
-    )
-    window_ev_per_atom: float = Field(
-        0.01, gt=0, description="What lies this close to the best is near it [eV/atom]."
-    )
-    doubt: float = Field(
-        0.2,
-        gt=0,
-        description="Better structures that may be expected, by the calibrated spreads, among the "
-        "candidates that are left without a label.",
-    )
-
-
-class ConfirmConfig(Section):
-    """What a structure must show with the engine itself before it counts as a result."""
-
-    fmax_ev_per_a: float = Field(0.05, gt=0, description="Largest force [eV/Å].")
-    stress_gpa: float = Field(1.0, gt=0, description="Largest deviation from the pressure [GPa].")
-    window_ev_per_atom: float = Field(
-        0.01, ge=0, description="Structures this close to the best are confirmed too [eV/atom]."
-    )
-    structures: int = Field(2, ge=1, description="Largest number of confirmed structures.")
-    surrogate_steps: int = Field(
-        4,
-        ge=0,
-        description="Rounds of relaxing on the ensemble and labelling before the engine "
-        "relaxes by itself.",
-    )
 
 
 class CampaignConfig(Section):

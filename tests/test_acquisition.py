@@ -326,6 +326,21 @@ def test_a_relaxed_label_does_not_block_what_is_lower_than_anything():
     assert not rule.choose([lower(-0.011, 0.0002)], labels[:1], [], 2)
 
 
+def test_an_unrelaxed_label_does_not_block_what_is_lower_than_anything_either():
+    """It is not the best, so that the twin of the best is no way out."""
+    rule = LowerConfidenceBound(explore=0.0)
+    raw = on_hull("alloy", CRYSTALS[0], fmax=0.2)
+    best = on_hull("best", CRYSTALS[1], -0.002, fmax=0.0)
+
+    def lower(height: float) -> Candidate:
+        one = again(raw, height, "lower")
+        return Candidate(one.id, one.atoms, one.origin, one.parents, one.enthalpy, 0.0015, 0.0,
+                         ground=one.ground)  # fmt: skip
+
+    assert ids(rule.choose([lower(-0.004)], [raw, best], [], 2)) == ["lower"]
+    assert not rule.choose([lower(-0.003)], [raw, best], [], 2)
+
+
 def test_candidate_and_known_survive_json():
     import json
 

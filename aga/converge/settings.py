@@ -93,6 +93,7 @@ def section(engine: Engine, given: dict[str, Any]) -> str:
     stream = io.StringIO()
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
+    # ruamel declares it as None, and reads it as a truth value
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     writer.dump({"engine": plain}, stream)
     return stream.getvalue()

@@ -29,7 +29,7 @@ _UNCONVERGED = re.compile(r"nstep=?\s*(\d+) was not enough SCF cycles", re.IGNOR
 _SPHERES = re.compile(r"^ Atom\s+Radius.*Diff\(up-dn\).*$", re.MULTILINE)
 
 
-class Template(AbinitTemplate):  # type: ignore[misc]
+class Template(AbinitTemplate):  # type: ignore[misc]  # ASE has no types
     """ASE's way with ABINIT, corrected.
 
     Args:

@@ -30,7 +30,7 @@ _ABORT = re.compile(r"\[ABORT\][\s*]*\n(.*?)\n[\s*]*\*{20,}", re.DOTALL)
 _PICTURE = re.compile(r"^[\s*]*(?:\\___/|O/\||/\| \||/ \\|\|)?")
 
 
-class Runner(Calculator):  # type: ignore[misc]
+class Runner(Calculator):  # type: ignore[misc]  # ASE has no types
     """A CP2K of its own for every structure: a shell would keep k-points and grids of the first.
 
     Args:

@@ -29,7 +29,7 @@ _RY_PER_ATOM = 1e-7  # end of the SCF
 _MOST_POLARISED = 0.9  # of the valence; pw.x takes fractions up to 1
 
 
-class Template(EspressoTemplate):  # type: ignore[misc]
+class Template(EspressoTemplate):  # type: ignore[misc]  # ASE has no types
     """ASE's way with pw.x, corrected.
 
     Args:

@@ -33,7 +33,7 @@ _BOXED = re.compile(r"^ \|\s+(.*?)\s*\|$", re.MULTILINE)
 _TOTAL = re.compile(r"number of electron\s+\S+\s+magnetization\s+(\S+)")
 
 
-class Runner(Calculator):  # type: ignore[misc]
+class Runner(Calculator):  # type: ignore[misc]  # ASE has no types
     """Writes the input set, runs VASP and reads what it left.
 
     Args:

@@ -41,8 +41,8 @@ class Acquisition(BaseModel, ABC):
     - one at a time, the *best* labelled structure does not block a copy predicted no higher than
       ``twin_ev_per_atom`` above it, nor itself relaxed on the potential.
 
-    Nor does a label that is relaxed block a copy predicted clearly below the best, or the hull, and
-    no more than ``twin_ev_per_atom`` below the label itself.
+    Nor does any label, relaxed or not, block a copy predicted clearly below the best, or the hull,
+    and no more than ``twin_ev_per_atom`` below the label itself.
 
     Enthalpies are compared above the ground of each composition (see `Candidate`); on a convex hull
     every labelled structure of it is the best.
