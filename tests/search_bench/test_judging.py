@@ -138,6 +138,26 @@ class TestCounting:
         expected = -1.5 + 50 * GPa * atoms.get_volume() / 2
         assert ledger.spent().best == pytest.approx(expected, abs=1e-12)
 
+    def test_noise_is_of_the_geometry_and_the_judge_sees_none(self, script, ledger):
+        noise = script("search.noise").Noise(0.01, 0.2, 1.0)
+        kind = script("search.oracle").Counting
+        answers = []
+        for shift in (0.0, 0.0, 1e-3):
+            atoms = tetragonal().repeat((16, 4, 4))
+            atoms.positions[0] += shift
+            exact = atoms.copy()
+            exact.calc = EMT()
+            atoms.calc = kind(EMT(), ledger, noise=noise)
+            errors = atoms.get_forces() - exact.get_forces()
+            answers.append((atoms.get_potential_energy(), errors, atoms.get_stress()))
+        assert answers[0][0] == answers[1][0] != answers[2][0]
+        assert np.array_equal(answers[0][1], answers[1][1])
+        assert np.array_equal(answers[0][2], answers[1][2])
+        assert answers[0][1].std() == pytest.approx(0.2, rel=0.1)
+        exact = tetragonal()
+        exact.calc = EMT()
+        assert ledger.spent().best == pytest.approx(exact.get_potential_energy() / 2, abs=1e-5)
+
     def test_the_call_of_the_first_hit_is_kept(self, script, ledger, judge, tmp_path):
         ledger.answer(tetragonal(), -0.5, 0.0)
         ledger.answer(tetragonal(1.0, 3.1), -0.997, 0.0)
@@ -169,7 +189,7 @@ class TestRelaxation:
     def relaxer(self, script, judge, tmp_path, tiny, monkeypatch):
         def make(oracle, budget=50):
             module = script("search.relaxation")
-            monkeypatch.setattr(module, "build", lambda _: oracle)
+            monkeypatch.setattr(script("search.oracle"), "build", lambda _: oracle)
             system = script("search.system").load(str(tiny))
             ledger = script("search.oracle").Ledger(tmp_path, judge, budget)
             return module.Relaxer(system, ledger), ledger

@@ -39,6 +39,8 @@ class TestSystems:
             (TINY + "dimension: slab\n", "expected bulk or cluster, got 'slab'"),
             (TINY + "dimension: cluster\npressure_gpa: 3\n", "a cluster has neither"),
             (TINY + "pressure_gpa: high\n", "pressure_gpa"),
+            (TINY + "noise: {energy: 0.1}\n", "noise: expected standard"),
+            (TINY + "noise: {stress_gpa: -1}\n", "noise: expected standard deviations"),
             (TINY + "hit: enthalpy\n", "hit: expected form (that of the lowest reference"),
             (
                 TINY.replace("composition: {Cu: 2, Au: 2}", HULL) + "hit: energy\n",

@@ -17,6 +17,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from search.hulls import HullJudge
 from search.judge import Judge, atoms_of, plain
+from search.noise import Noise
+from search.system import System
 
 #: what calculators raise for structures that they cannot do
 FAILURES = (ArithmeticError, ValueError, RuntimeError, IndexError, np.linalg.LinAlgError)
@@ -186,6 +188,7 @@ class Counting(Calculator):
         calculator: the oracle itself.
         ledger: where calls are counted.
         pressure: external pressure [eV/Å^3]; the judge looks at the enthalpy.
+        noise: errors of what is answered; the judge sees the oracle without.
 
     Raises:
         OracleError: from every method that asks for a structure without an answer; it counts.
@@ -193,10 +196,18 @@ class Counting(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
-    def __init__(self, calculator: Any, ledger: Ledger, pressure: float = 0.0) -> None:
+    def __init__(
+        self, calculator: Any, ledger: Ledger, pressure: float = 0.0, noise: Noise | None = None
+    ) -> None:
         super().__init__()
         self.ledger = ledger
         self._calculator, self._pressure = calculator, pressure
+        self._noise = noise or Noise()
+
+    @classmethod
+    def of(cls, system: System, ledger: Ledger) -> "Counting":
+        """The oracle of a system."""
+        return cls(build(system.oracle), ledger, system.pressure, Noise(**system.noise))
 
     def calculate(
         self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes
@@ -214,6 +225,7 @@ class Counting(Calculator):
         volume = atoms.get_volume() if atoms.pbc.any() else 0.0
         enthalpy = (energy + self._pressure * volume) / len(atoms)
         self.ledger.answer(atoms, enthalpy, seconds)
+        energy, forces, stress = self._noise(atoms, energy, forces, stress)
         self.results = {
             "energy": energy, "free_energy": energy, "forces": forces, "stress": stress
         }  # fmt: skip

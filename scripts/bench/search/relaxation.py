@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 
-from search.oracle import FAILURES, Counting, Ledger, build
+from search.oracle import FAILURES, Counting, Ledger
 from search.system import System
 
 FMAX = 0.05
@@ -50,7 +50,7 @@ class Relaxer:
 
     def __init__(self, system: System, ledger: Ledger) -> None:
         self._ledger, self._pressure = ledger, system.pressure
-        self._oracle = Counting(build(system.oracle), ledger, system.pressure)
+        self._oracle = Counting.of(system, ledger)
 
     @property
     def over(self) -> bool:

@@ -4,6 +4,7 @@
     pressure_gpa: 0                # what is minimised is E + pV
     dimension: bulk                # or cluster: atoms in free space
     hit: form                      # of the lowest reference and near it; or energy: near it alone
+    noise: {energy_ev_per_atom: 0.002, forces_ev_per_a: 0.03, stress_gpa: 0.3}   # of the answers
     oracle:                        # any ASE calculator: import path and keywords
       path: ase.calculators.emt.EMT
       arguments: {}
@@ -29,7 +30,7 @@ hull the enthalpies of the elements, as every method's users give them.
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations_with_replacement
 from math import gcd
 from pathlib import Path
@@ -39,8 +40,10 @@ from ase.data import atomic_numbers
 
 SHIPPED = Path(__file__).parent / "systems"
 _KEYS = {
-    "composition", "compositions", "pressure_gpa", "dimension", "hit", "oracle", "references"
+    "composition", "compositions", "pressure_gpa", "dimension", "hit", "noise", "oracle",
+    "references",
 }  # fmt: skip
+_NOISE = ("energy_ev_per_atom", "forces_ev_per_a", "stress_gpa")
 _BUILDS = {
     "file": {"name", "file"},
     "bulk": {"name", "bulk"},
@@ -65,6 +68,7 @@ class System:
         compositions: ``elements`` and ``atoms`` (fewest, most) where a hull is searched, else None.
         dimension: bulk or cluster.
         hit: form where a hit must have that of the lowest reference, energy where any form will do.
+        noise: what the answers of the oracle are off by (see `noise.Noise`); empty: nothing.
     """
 
     name: str
@@ -75,6 +79,7 @@ class System:
     compositions: dict[str, Any] | None = None
     dimension: str = "bulk"
     hit: str = "form"
+    noise: dict[str, float] = field(default_factory=dict)
 
     @property
     def elements(self) -> list[str]:
@@ -170,7 +175,17 @@ def _checked(path: Path, data: Any) -> System:
         several,
         dimension,
         _hit(data),
+        _noise(data.get("noise", {})),
     )
+
+
+def _noise(given: Any) -> dict[str, float]:
+    fits = isinstance(given, dict) and set(given) <= set(_NOISE)
+    if not fits or not all(type(one) in (int, float) and one >= 0 for one in given.values()):
+        raise SystemFileError(
+            f"noise: expected standard deviations of {', '.join(_NOISE)} (0 or more), got {given!r}"
+        )
+    return {name: float(value) for name, value in given.items()}
 
 
 def _hit(data: dict[str, Any]) -> str:

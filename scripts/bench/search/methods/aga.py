@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from search.oracle import Counting, OracleError, build
+from search.oracle import Counting, OracleError
 from search.system import SystemFileError
 from search.task import Run
 
@@ -42,7 +42,7 @@ def search(run: Run) -> dict[str, Any]:
     folder.mkdir()
     publish_json(folder / tasks.CONFIG, resolved(config))
     store = Store(folder, config)
-    oracle = Counting(build(run.system.oracle), run.ledger, run.system.pressure)
+    oracle = Counting.of(run.system, run.ledger)
     try:
         with labels_here(oracle), Pools(config.cluster, partial(tasks.run, str(folder))) as pools:
             loop.run(store, pools, partial(_watch, run))
