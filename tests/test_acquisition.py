@@ -1,5 +1,7 @@
 """Conformance of every acquisition rule, and what may be labelled at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -373,6 +375,19 @@ def test_a_share_of_the_labels_goes_to_what_is_least_like_anything_labelled():
     assert "c02" not in ids(plain)
     half = LowerConfidenceBound(explore=0.5).choose([*alike, odd], labels, [], 1)
     assert ids(half) == ["c02"]
+
+
+def test_what_is_surely_no_better_gets_no_label_before_what_is_unlike_anything():
+    """Endless variants of one structure lie just above it, and the ensemble knows them all."""
+    rule = LowerConfidenceBound(explore=0.0)
+    labels = [known(0, 0.0)]
+    variants = [twin(0, 0.002 + 0.0005 * i, amplitude=0.2 + 0.1 * i) for i in range(3)]
+    variants = [replace(one, id=f"a{i}", spread=0.0003) for i, one in enumerate(variants)]
+    odd, open_one = candidate(2, 0.3, spread=0.05), candidate(3, 0.2, spread=0.1)
+    chosen = rule.choose([*variants, odd, open_one], labels, [], 5)
+    assert ids(chosen)[:2] == ["c03", "c02"]
+    # where there is nothing else they are labelled all the same
+    assert {"a0", "a1", "a2"} >= {*ids(chosen)[2:]}
 
 
 def test_exploration_keeps_its_share_over_calls():

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.neighborlist import neighbor_list
 
 from aga.search import seeds
+from aga.search.ions import anion_distances
 from aga.search.space import Space
 from aga.search.symmetry import spacegroup
 
@@ -46,26 +48,28 @@ def test_an_impossible_space_says_what_failed():
         seeds.random_crystal(space, np.random.default_rng(0), tries=5)
 
 
+SILICON = {("Si", "Si"): 0.9 * 2 * 1.11}
+
+
 def test_separate_parts_close_atoms_at_fixed_cell():
-    space = Space({"Si": 4})
     atoms = Atoms("Si4", positions=np.zeros((4, 3)), cell=[4.6, 4.5, 4.4], pbc=True)
     atoms.positions += np.array([[0, 0, 0], [0.6, 0, 0], [0.2, 0.7, 0], [0, 0.3, 0.8]])
     before = atoms.positions.copy()
-    apart = seeds.separate(atoms, space)
+    apart = seeds.separate(atoms, SILICON)
     assert (atoms.positions == before).all()
     assert (apart.cell.array == atoms.cell.array).all()
     distances = apart.get_all_distances(mic=True)[np.triu_indices(4, 1)]
-    assert distances.min() > 0.98 * 0.9 * 2 * 1.11
+    assert distances.min() > 0.98 * SILICON["Si", "Si"]
 
 
 def test_separate_parts_atoms_on_one_place():
     atoms = Atoms("Si2", positions=np.zeros((2, 3)), cell=[5, 5, 5], pbc=True)
-    assert seeds.separate(atoms, Space({"Si": 2})).get_distance(0, 1, mic=True) > 1.9
+    assert seeds.separate(atoms, SILICON).get_distance(0, 1, mic=True) > 1.9
 
 
 def test_separate_leaves_a_good_structure_as_it_is():
     atoms = Atoms("Si2", positions=[[0, 0, 0], [2.5, 2.5, 2.5]], cell=[5, 5, 5], pbc=True)
-    assert seeds.separate(atoms, Space({"Si": 2})).positions == pytest.approx(atoms.positions)
+    assert seeds.separate(atoms, SILICON).positions == pytest.approx(atoms.positions)
 
 
 @pytest.mark.parametrize("symbol", ["Cu", "Si", "O", "Mg"])
@@ -86,3 +90,42 @@ def test_prototypes_of_an_element(symbol):
 def test_compounds_have_no_prototypes():
     with pytest.raises(ValueError, match="one element, got OTi"):
         seeds.prototypes(Space({"Ti": 1, "O": 1}))
+
+
+class TestAnions:
+    """Random oxides and salts are drawn with their anions apart."""
+
+    @pytest.mark.parametrize(
+        ("composition", "pairs"),
+        [
+            ({"Ti": 4, "O": 8}, {("O", "O"): 2.24}),
+            ({"Na": 1, "Cl": 1}, {("Cl", "Cl"): 2.896}),
+            ({"Mg": 4, "Si": 4, "O": 12}, {("O", "O"): 2.24}),
+            ({"Ti": 2, "O": 2, "F": 2}, {("F", "F"): 2.128, ("F", "O"): 2.184, ("O", "O"): 2.24}),
+            # anions may be bonded (peroxides, disulfides, carbonates), or there are none
+            ({"Li": 2, "O": 2}, {}),
+            ({"Fe": 4, "S": 8}, {}),
+            ({"Ca": 1, "C": 1, "O": 3}, {}),
+            ({"H": 4, "O": 2}, {}),
+            ({"O": 4}, {}),
+            ({"Cu": 8, "Au": 8}, {}),
+        ],
+    )
+    def test_which_are_known(self, composition, pairs):
+        assert anion_distances(composition) == pytest.approx(pairs)
+
+    def test_most_random_oxides_keep_them(self):
+        space = Space({"Ti": 4, "O": 8})
+        crystals = seeds.many(space, 40, np.random.default_rng(0))
+        shortest = np.array([self.oxygens(atoms) for atoms in crystals])
+        apart = shortest > space.anion_distance["O", "O"] / seeds.SEED_SCALE - 1e-9
+        assert 0.6 < apart.mean() < 1.0
+        assert shortest[~apart].min() > space.proposal_distance["O", "O"] - 1e-9
+
+    def test_a_distance_that_the_user_gives_is_kept_where_it_is_longer(self):
+        space = Space({"Ti": 4, "O": 8}, proposal_distance={("O", "O"): 2.3})
+        crystals = seeds.many(space, 5, np.random.default_rng(1))
+        assert min(map(self.oxygens, crystals)) > 2.3 - 1e-9
+
+    def oxygens(self, atoms):
+        return neighbor_list("d", atoms[atoms.numbers == 8], 4.0).min(initial=4.0)

@@ -11,11 +11,13 @@ from numpy.random import Generator
 from aga.search import symmetric
 from aga.search.cluster_seeds import packed
 from aga.search.neighbours import FloatArray, IntArray, neighbours
-from aga.search.space import Space, covalent_distances, pair_matrix, tidied
+from aga.search.space import PairDistances, Space, covalent_distances, pair_matrix, tidied
 
 _VOLUME_FACTORS = (0.85, 1.25)
 # soft spheres of 0.9 sums of covalent radii = 1.2 x the 0.75 that proposals must keep
 SEED_SCALE = 1.2
+# share of random oxides and salts whose anions may be as close as if they were bonded
+_BONDED_ANIONS = 0.2
 # sums of covalent radii: a placement with shorter distances is drawn again
 _TOUCHING = 0.5
 # pairs are looked for so much further than they can touch [Å]
@@ -88,44 +90,59 @@ def prototypes(space: Space) -> list[Atoms]:
 
 def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
     """One try: a feasible crystal or cluster and "", or None and the reason."""
+    wide = _diameters(space, rng)
     if space.dimension == "cluster":
         crystal = packed(space, rng)
         if crystal is None:
             return None, "no places in its point group"
-        return _apart(crystal, space)
+        return _apart(crystal, space, wide)
     number = int(rng.choice(space.spacegroups))
     volume = space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
     crystal = _symmetric(space, number, volume, rng)
     if crystal is None:
         return None, "no placement in its space group"
-    return _apart(crystal, space)
+    return _apart(crystal, space, wide)
 
 
-def _apart(crystal: Atoms, space: Space) -> tuple[Atoms | None, str]:
+def _diameters(space: Space, rng: Generator) -> PairDistances:
+    """Of the soft spheres of a random structure [Å]: mostly with anions as far apart as they are.
+
+    Of oxides half of the random crystals lie 1 eV/atom lower so (TiO2, Al2O3). The others are for
+    compounds in which anions are bonded after all.
+    """
+    spheres = {pair: SEED_SCALE * value for pair, value in space.proposal_distance.items()}
+    if not space.anion_distance or rng.random() < _BONDED_ANIONS:
+        return spheres
+    return spheres | {
+        pair: max(value, spheres[pair]) for pair, value in space.anion_distance.items()
+    }
+
+
+def _apart(crystal: Atoms, space: Space, diameters: PairDistances) -> tuple[Atoms | None, str]:
     """A raw structure with its atoms pushed apart, or None and why that is not enough."""
-    crystal = separate(tidied(crystal), space, scale=SEED_SCALE)
-    reason = space.proposable(crystal)
+    crystal = separate(tidied(crystal), diameters)
+    allowed = {pair: value / SEED_SCALE for pair, value in diameters.items()}
+    reason = space.feasible(crystal, allowed)
     return (None, reason) if reason else (crystal, "")
 
 
-def separate(atoms: Atoms, space: Space, *, scale: float = SEED_SCALE, steps: int = 60) -> Atoms:
+def separate(atoms: Atoms, diameters: PairDistances, *, steps: int = 60) -> Atoms:
     """A copy with close atoms pushed apart at fixed cell.
 
     Damped steps downhill on soft spheres. Symmetry is kept: every atom moves by the same rule.
 
     Args:
         atoms: the structure.
-        space: its proposal distances, times ``scale``, are the diameters.
-        scale: 1.2 makes them 0.9 sums of covalent radii, the value measured for random crystals.
+        diameters: the distances that atoms are to keep [Å] by sorted pair of symbols.
         steps: most steps made.
     """
     apart = atoms.copy()
-    table, rows = pair_matrix(apart, space.proposal_distance)
-    close, made = _close(apart, table * scale, rows), apart.positions.copy()
+    table, rows = pair_matrix(apart, diameters)
+    close, made = _close(apart, table, rows), apart.positions.copy()
     for _ in range(steps):
         drift = apart.positions - made
         if np.sqrt((drift**2).sum(axis=1).max()) > _SKIN / 2:
-            close, made = _close(apart, table * scale, rows), apart.positions.copy()
+            close, made = _close(apart, table, rows), apart.positions.copy()
             drift = np.zeros_like(made)
         moves = close.moves(drift)
         if moves is None:

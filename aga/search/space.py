@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations_with_replacement
 from math import pi
 from typing import Literal
@@ -13,6 +14,7 @@ from numpy.random import Generator
 
 from aga.search.compositions import Counts, counts_of, named
 from aga.search.hull import Hull
+from aga.search.ions import anion_distances
 from aga.search.neighbours import neighbours
 from aga.search.volumes import mixture_volume
 from potentials.gates import Gates, connected
@@ -139,6 +141,11 @@ class Space:
     def diameter(self) -> float:
         """Of a ball that holds the atoms at the guessed volume [Å]."""
         return float(np.cbrt(6 / pi * self.n_atoms * self.volume_per_atom))
+
+    @cached_property
+    def anion_distance(self) -> PairDistances:
+        """How far apart anions are in its random structures [Å] by sorted pair of symbols."""
+        return anion_distances(self.composition)
 
     @property
     def bonds(self) -> dict[tuple[str, str], float]:

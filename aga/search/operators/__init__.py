@@ -80,7 +80,8 @@ def finished(child: Atoms, space: Space) -> Atoms | None:
     child = tidied(child)
     if not space.proposable(child):
         return child
-    child = separate(child, space, scale=_CHILD_SCALE)
+    diameters = {pair: _CHILD_SCALE * value for pair, value in space.proposal_distance.items()}
+    child = separate(child, diameters)
     return None if space.proposable(child) else child
 
 
