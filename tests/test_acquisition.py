@@ -183,6 +183,16 @@ def test_the_best_label_relaxed_on_the_potential_may_be_predicted_above_it():
     assert not rule.choose([both], labels, [], 4)
 
 
+def test_the_minimum_of_the_best_label_comes_before_what_is_surely_low():
+    """A fit that is off by a constant there would let it wait."""
+    rule = LowerConfidenceBound(explore=0.0, exploit=1.0)
+    low = candidate(3, 0.03, spread=0.02)
+    minimum = relaxed_again(0, 0.2, 0.06, "minimum")
+    unrelaxed, relaxed = known(0, 0.0, fmax=0.2), known(0, 0.0)
+    assert ids(rule.choose([low, minimum], [unrelaxed], [], 2)) == ["minimum", "c03"]
+    assert ids(rule.choose([low, minimum], [relaxed], [], 2)) == ["c03"]
+
+
 def test_the_best_label_relaxed_on_the_potential_is_chosen_once():
     """Two steps to either side: copies of the best, not of each other."""
     rule = LowerConfidenceBound(explore=0.0)
