@@ -118,6 +118,8 @@ def formula(atoms: Atoms) -> str:
 def method(engine: Engine) -> str:
     """The engine in a few words; only what is DFT is called so."""
     name = engine.description().split(" (")[0].split(" {")[0]
+    if all(part.isidentifier() for part in name.split(".")):
+        name = name.rpartition(".")[2]  # of a calculator's import path the class
     return f"{name} (surrogate)" if engine.surrogate else "DFT"
 
 

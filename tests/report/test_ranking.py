@@ -65,6 +65,8 @@ def test_limit(campaign):
         ({"kind": "gpaw"}, "DFT"),
         ({"kind": "emt"}, "EMT (surrogate)"),
         ({"kind": "chgnet"}, "CHGNet 0.3.0 (surrogate)"),
+        # the whole path pushed the last columns of a table out of the page
+        ({"kind": "ase", "path": "ase.calculators.emt.EMT"}, "EMT (surrogate)"),
     ],
 )
 def test_only_dft_is_called_dft(engine, name):
