@@ -127,6 +127,16 @@ def test_what_may_lie_lower_is_a_rival_and_what_surely_does_not_is_none():
     assert {name for _, name in audited(history)} == {"unsure", "vague"}
 
 
+@pytest.mark.parametrize(("enthalpy", "rivals"), [(0.9996, []), (0.99, ["copy"])])
+def test_a_copy_of_the_best_is_a_better_answer_only_where_it_lies_clearly_lower(enthalpy, rivals):
+    """The best was labelled before it was relaxed; its minimum is what confirmation finds."""
+    history = stopped_changing(near=False)
+    generation = history.state.generations[-1]
+    generation.candidates[:] = [candidate("copy", 0, enthalpy, 0.0002, shift=0.05)]
+    assert [one.id for one in stopping.unlabelled(history.state, generation, 1)] == ["copy"]
+    assert [one.id for one in stopping.rivals(history.state, generation)] == rivals
+
+
 @given(st.lists(st.tuples(st.floats(-0.1, 0.3), st.floats(0.0, 0.3)), max_size=5))
 def test_fewer_better_structures_than_the_doubt_are_left_without_a_label(predicted):
     history = stopped_changing(near=False)
