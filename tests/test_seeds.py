@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from aga.search import seeds
-from aga.search.ions import anion_distances
+from aga.search.ions import anion_distances, packed_volume
 from aga.search.space import Space
 from aga.search.symmetry import spacegroup
 
@@ -113,6 +113,22 @@ class TestAnions:
     )
     def test_which_are_known(self, composition, pairs):
         assert anion_distances(composition) == pytest.approx(pairs)
+
+    @pytest.mark.parametrize(
+        ("composition", "measured"),
+        [({"Al": 2, "O": 3}, 8.5), ({"Ti": 1, "O": 2}, 10.4), ({"Mg": 1, "O": 1}, 9.4)],
+    )
+    def test_packed_anions_take_the_room_of_dense_oxides(self, composition, measured):
+        assert packed_volume(composition) == pytest.approx(measured, rel=0.2)
+        assert packed_volume({"Cu": 1, "Au": 1}) == 0.0
+
+    def test_random_crystals_are_drawn_near_every_volume(self):
+        space = Space({"Al": 4, "O": 6}, volume_per_atom=13.0, volumes=(9.0,))
+        crystals = seeds.many(space, 30, np.random.default_rng(2))
+        volumes = np.array([atoms.get_volume() / len(atoms) for atoms in crystals])
+        assert (volumes < 0.85 * 13.0).mean() > 0.2
+        assert (volumes > 1.25 * 9.0).mean() > 0.2
+        assert 0.84 * 9.0 < volumes.min() < volumes.max() < 1.26 * 13.0
 
     def test_most_random_oxides_keep_them(self):
         space = Space({"Ti": 4, "O": 8})

@@ -8,8 +8,12 @@ from aga.config import CampaignConfig
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import Counts, named, parsed, reduced
 from aga.search.hull import Hull, Phase
+from aga.search.ions import packed_volume
 from aga.search.space import Dimension, Space, Spaces, covalent_distances
 from aga.search.volumes import mixture_volume
+
+#: of the volume by the elements: anions that were packed more closely would have no room between
+_DENSEST = 0.75
 
 
 def space_of(
@@ -22,14 +26,27 @@ def space_of(
         volume_per_atom: [Å^3]; 0 for a guess by the elements.
         counts: atoms by symbol; the first composition that is searched if None.
     """
+    composition = counts or config.cells[0]
     return Space(
-        composition=counts or config.cells[0],
+        composition=composition,
         volume_per_atom=config.search.volume_per_atom or volume_per_atom,
+        volumes=() if config.search.volume_per_atom else _dense(composition),
         pressure=config.pressure,
         spacegroups=config.search.groups(),
         min_distance=covalent_distances(tuple(config.elements), config.search.min_distance_factor),
         dimension=config.dimension,
     )
+
+
+def _dense(composition: Counts) -> tuple[float, ...]:
+    """The volume of the dense forms of oxides and salts [Å^3/atom], where it can be told.
+
+    What is labelled says at which volume to search: in Al2O3 open forms at 12.7 Å^3/atom, and no
+    random crystal was as dense as corundum, 8.8. Large cations push anions apart: what is far below
+    the guess by the elements (CsCl) is no volume of theirs.
+    """
+    packed = packed_volume(composition)
+    return (packed,) if packed > _DENSEST * mixture_volume(composition) else ()
 
 
 def scaled_space(config: CampaignConfig, scale: float, counts: Counts) -> Space:

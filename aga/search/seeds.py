@@ -31,7 +31,7 @@ def random_crystal(space: Space, rng: Generator, *, tries: int = 200) -> Atoms:
     """A random crystal of a random space group, or cluster, close atoms pushed apart.
 
     The space group is drawn evenly from ``space.spacegroups`` (again where the composition does
-    not fit its Wyckoff positions), the volume from 0.85 to 1.25 times the guess.
+    not fit its Wyckoff positions), the volume from 0.85 to 1.25 times a guess.
 
     Raises:
         ValueError: no try gave a feasible structure; the message counts why.
@@ -97,7 +97,10 @@ def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
             return None, "no places in its point group"
         return _apart(crystal, space, wide)
     number = int(rng.choice(space.spacegroups))
-    volume = space.volume_per_atom * float(rng.uniform(*_VOLUME_FACTORS))
+    volume = space.volume_per_atom
+    if space.volumes:
+        volume = float(rng.choice([volume, *space.volumes]))
+    volume *= float(rng.uniform(*_VOLUME_FACTORS))
     crystal = _symmetric(space, number, volume, rng)
     if crystal is None:
         return None, "no placement in its space group"

@@ -54,6 +54,7 @@ class Space:
     Attributes:
         composition: atoms in the simulation cell, or of the cluster, by symbol.
         volume_per_atom: guess [Å^3/atom]; 0 takes `volumes.mixture_volume`.
+        volumes: others that random crystals are drawn near, as often [Å^3/atom].
         pressure: external pressure [eV/Å^3].
         spacegroups: numbers that random crystals are drawn from.
         min_distance: gate of a relaxation [Å] by sorted pair of symbols; pairs left out take 0.6
@@ -71,6 +72,7 @@ class Space:
 
     composition: Mapping[str, int]
     volume_per_atom: float = 0.0
+    volumes: tuple[float, ...] = ()
     pressure: float = 0.0
     spacegroups: tuple[int, ...] = tuple(range(2, 231))
     min_distance: PairDistances = field(default_factory=dict)

@@ -8,7 +8,7 @@ from ase.units import GPa
 
 from aga.campaign import tasks
 from aga.campaign.state import Decision
-from aga.config import resolved
+from aga.config import CampaignConfig, resolved
 from aga.search.candidate import Candidate
 from aga.search.volumes import mixture_volume
 from calculators.publish import publish_json, read_json
@@ -215,6 +215,22 @@ def test_the_volume_is_the_users_then_the_labels_then_the_elements():
     assert tasks.space_of(config(), 17.0).volume_per_atom == 17.0
     told = config(search={"volume_per_atom": 19.0})
     assert tasks.space_of(told, 17.0).volume_per_atom == 19.0
+
+
+def oxide(composition, **search):
+    # built anew: `config` merges compositions
+    return CampaignConfig.model_validate(
+        {"name": "oxide", "composition": composition, "engine": {"kind": "emt"}, "search": search}
+    )
+
+
+def test_dense_oxides_are_looked_for_beside_what_labels_say_unless_the_user_knows():
+    (dense,) = tasks.space_of(oxide({"Al": 4, "O": 6}), 12.7).volumes
+    assert dense == pytest.approx(9.3, abs=0.1)
+    assert tasks.space_of(oxide({"Al": 4, "O": 6}, volume_per_atom=12.0), 12.7).volumes == ()
+    # caesium pushes the anions apart; copper and gold have none
+    assert tasks.space_of(oxide({"Cs": 1, "Cl": 1})).volumes == ()
+    assert tasks.space_of(config()).volumes == ()
 
 
 def test_the_space_follows_the_configuration():
