@@ -13,7 +13,7 @@ from calculators.clusters._queue import Queue
 from calculators.pools import Pools
 from calculators.task import Task
 from tests.batch.slurm_site import until
-from tests.campaign.processes import ROOT
+from tests.campaign.processes import ROOT, listening
 from tests.pool_work import work
 from tests.test_pools import collect, gone
 
@@ -278,14 +278,15 @@ def driver(slurm, tmp_path):
     """A driver in a process of its own, with one job that runs and one that waits."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with listening():
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     until(lambda: started(tmp_path, 0) and slurm.jobs("PD"), "both jobs")
     yield process
     process.kill()
