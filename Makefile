@@ -4,6 +4,8 @@ VENV ?= .venv
 JOBS ?= 2
 MARK ?= not gpu and not slurm
 SLURM_MARK ?= slurm
+# more than the cores: these tests wait for most of their time
+SLURM_JOBS ?= 3
 TESTS ?= tests
 
 # Asked for by number: newer builds of torch pull gigabytes of CUDA onto a machine without a GPU.
@@ -39,7 +41,7 @@ test: $(VENV)/.installed-test ## all tests but those of a GPU and of Slurm; MARK
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)" $(TESTS)
 
 test-slurm: $(VENV)/.installed-test ## tests on a real Slurm of their own (root, Debian's slurmd, slurmctld, munge); SLURM_MARK='slurm and not slow' leaves out slow ones
-	$(BIN)/python -m pytest -n $(JOBS) -m "$(SLURM_MARK)" tests/batch
+	$(BIN)/python -m pytest -n $(SLURM_JOBS) -m "$(SLURM_MARK)" tests/batch
 
 lint: $(VENV)/.installed-test ## style, types, and which package may import which
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.batch.slurm_site import Site, missing, until
+from tests.campaign.conftest import runs  # noqa: F401 - a fixture
 from tests.campaign.processes import ROOT
 
 

@@ -176,6 +176,18 @@ class Site:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
 
+    def bring_back(self, name):
+        """A node that was set down takes jobs again; it may have come back by itself."""
+
+        def up():
+            state = self.node_states()[name]
+            if state.startswith("down"):
+                with suppress(AssertionError):  # no more
+                    self.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+            return state in ("idle", "mixed", "allocated")
+
+        until(up, f"{name} to be back")
+
     def end(self, name):
         """Stop a daemon by its process id, if it runs."""
         try:
