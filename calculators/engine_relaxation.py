@@ -98,8 +98,9 @@ class Recorded:
     def _say_where(self) -> None:
         """In the log: where an attempt begins that does not begin at the start."""
         if self.labels and len(self.found) == len(self.labels):
-            number = len(self.found)
-            print(f"{number} single points are in the store; goes on with the next")  # noqa: T201
+            number = len(self.found) + 1
+            line = f"goes on with single point {number}: all before it are in the store"
+            print(line, flush=True)  # noqa: T201 - the log of a child process
 
     def _compute(self, atoms: Atoms, key: str) -> Label:
         """One single point under its own deadline; published before it is used."""

@@ -65,14 +65,16 @@ def sound_label(store: Path, key: str, engine: Engine) -> Label | Failure | None
         data = read_json(path)
         if data is None:
             return None
-        if data["kind"] == "label" and label_key(atoms_from_dict(data["atoms"]), engine) == key:
+        same = (data["kind"], data["engine_key"]) == ("label", engine.key())
+        if same and label_key(atoms_from_dict(data["atoms"]), engine) == key:
             return outcome_of(data)
         why = "of another task"
     except (ValueError, KeyError, TypeError) as error:
         why = f"damaged ({type(error).__name__}: {error})"
     aside = path.with_name(f"{path.name}.unusable")
     path.replace(aside)
-    print(f"{path} is {why}; put aside as {aside.name}")  # noqa: T201 - the log of a child process
+    # the log of a child process
+    print(f"{path} is {why}; put aside as {aside.name}", flush=True)  # noqa: T201
     return None
 
 

@@ -452,24 +452,34 @@ def test_a_relaxation_that_was_given_up_can_be_asked_for_again(squeezed, tmp_pat
     assert relaxed.found == 2
 
 
-def test_steps_that_are_damaged_or_of_another_task_are_not_used(squeezed, tmp_path, cut_off):
-    by_time = sorted(
+def truncated(mine, other):
+    return mine[: len(mine) // 2]
+
+
+def of_another_structure(mine, other):
+    return other
+
+
+def of_another_engine(mine, other):
+    return json.dumps({**json.loads(mine), "engine_key": "another"})
+
+
+@pytest.mark.parametrize("spoil", [truncated, of_another_structure, of_another_engine])
+def test_a_step_that_is_no_step_of_this_is_not_used(squeezed, tmp_path, cut_off, spoil):
+    first, _, third = sorted(
         tmp_path.glob("*/*/result.json"),
         key=lambda path: json.loads(path.read_text())["finished"],
     )
-    first, second, third = by_time
-    text = second.read_text()
-    second.write_text(text[: len(text) // 2])
-    third.write_text(first.read_text())
+    third.write_text(spoil(third.read_text(), first.read_text()))
     relaxed = engine_relax(squeezed, cut_off, tmp_path, RelaxTarget())
     same_as_undisturbed(relaxed, squeezed, tmp_path)
-    assert [path.parent.name for path in by_time] == list(relaxed.keys[:3])
-    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 2, 2, 3, 1]
-    assert relaxed.found == 0
-    for path, why in ((second, "damaged"), (third, "of another task")):
-        assert path.with_name("result.json.unusable").exists()
-        logs = [log.read_text() for log in tmp_path.glob("*/*/attempt-*/log.txt")]
-        assert any(f"{path} is {why}" in log for log in logs)
+    assert third.parent.name == relaxed.keys[2]
+    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 1, 2, 3, 1]
+    assert relaxed.found == 1
+    assert third.with_name("result.json.unusable").exists()
+    logs = [log.read_text() for log in tmp_path.glob("*/*/attempt-*/log.txt")]
+    why = "damaged" if spoil is truncated else "of another task"
+    assert any(f"{third} is {why}" in log for log in logs)
 
 
 def test_a_relaxation_whose_worker_is_killed_goes_on_where_it_was(squeezed, tmp_path):
@@ -480,7 +490,7 @@ def test_a_relaxation_whose_worker_is_killed_goes_on_where_it_was(squeezed, tmp_
     assert [len(starts(tmp_path, key)) for key in relaxed.keys[:6]] == [1, 1, 1, 1, 2, 1]
     assert relaxed.found == 3
     (log,) = tmp_path.glob("*/*/attempt-1/log.txt")
-    assert "4 single points are in the store; goes on with the next" in log.read_text()
+    assert "goes on with single point 5: all before it are in the store" in log.read_text()
 
 
 def test_relaxation_that_hangs_in_one_step_is_ended_by_the_deadline(squeezed, tmp_path):
