@@ -99,15 +99,18 @@ def test_jobs_come_with_work_and_go_without(pools, slurm):
     assert outcome["meta"]["worker"] != name
 
 
-def test_a_pool_grows_to_its_jobs_and_no_further(pools, slurm):
+def test_a_pool_grows_to_its_jobs_and_no_further(pools, slurm, tmp_path):
     made = pools(dft={"max_jobs": 2, "workers_per_job": 2, "cores": 2})
-    todo = [Task(i, "label", f"k{i}", {"do": "sleep", "seconds": 0.5}) for i in range(12)]
+    inputs = {"do": "hold", "folder": str(tmp_path)}
+    todo = [Task(i, "label", f"k{i}", inputs) for i in range(12)]
     done, most = [], 0
     while len(done) < 12:
         while todo and made.free("dft"):
             made.submit(todo.pop())
         done += made.completed(0.5)
         most = max(most, len(slurm.jobs(*IN_QUEUE)))
+        if len({mark.name.split("-")[2] for mark in tmp_path.glob("run-*")}) == 4:
+            (tmp_path / "go").touch()  # not before every worker has a task
     assert most == 2
     assert made.slots("dft") == 4
     assert all("ok" in outcome for _, outcome in done)
