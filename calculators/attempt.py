@@ -46,6 +46,7 @@ def climb(
     job: dict[str, Any],
     points: int,
     should_stop: Callable[[], bool],
+    progress: Callable[[], int],
 ) -> tuple[Ended, list[dict[str, Any]]]:
     """Attempt a job with the engine's settings, then rung by rung with its overrides.
 
@@ -55,6 +56,8 @@ def climb(
         job: plain data for `calculators.single_point`; ``engine`` and ``overrides`` are added.
         points: how many single points the job may need, each with the engine's deadline.
         should_stop: see `calculators.guard.Limits`.
+        progress: how much of the job is done and stays; while it grows from attempt to attempt, the
+            machine may be to blame more than twice.
 
     Returns:
         The last attempt, and the record of all.
@@ -65,6 +68,7 @@ def climb(
     rungs = [{}, *engine.retries]
     attempts: list[dict[str, Any]] = []
     rung = transients = 0
+    before = progress()
     while True:
         rung_engine = engine.overridden(rungs[rung])
         limits = Limits(rung_engine.deadline_s * points, rung_engine.memory_gb, should_stop)
@@ -81,7 +85,10 @@ def climb(
             }
         )
         rung += ended.again == "ladder"
-        transients += ended.again == "same"
+        if ended.again == "same":
+            now = progress()
+            transients = 1 if now > before else transients + 1
+            before = now
         if (
             ended.again not in ("ladder", "same")
             or rung == len(rungs)

@@ -18,9 +18,10 @@ from calculators.results import (
     document,
     label_key,
     publish_result,
-    read_label,
     record_start,
+    record_step,
     result_folder,
+    sound_label,
 )
 from calculators.single_point import RefusedError, calculate
 from potentials.structures import FloatArray, Label, atoms_to_dict, bare
@@ -29,8 +30,17 @@ from potentials.structures import FloatArray, Label, atoms_to_dict, bare
 class Recorded:
     """What ASE asks of a calculator, answered from the store first; what is computed is published.
 
+    Args:
+        calculator: of the engine.
+        engine: whose key the labels carry.
+        store: root folder of the label store.
+        gates: for every structure.
+        attempted: the engine's settings in this attempt.
+        folder: of the relaxation; gets a line for every single point that was computed.
+
     Attributes:
         labels: labels of all structures asked for, by content key, in order.
+        found: keys of those that were in the store already.
     """
 
     def __init__(
@@ -40,13 +50,16 @@ class Recorded:
         store: Path,
         gates: LabelGates,
         attempted: Engine,
+        folder: Path,
     ) -> None:
         self.labels: dict[str, Label] = {}
+        self.found: set[str] = set()
         self._calculator = calculator
         self._engine = engine
         self._store = store
         self._gates = gates
         self._attempted = attempted
+        self._folder = folder
 
     def get_potential_energy(self, atoms: Atoms, *, force_consistent: bool = False) -> float:
         """Energy of the label [eV]."""
@@ -70,11 +83,24 @@ class Recorded:
             raise RefusedError(f"the relaxation left the gates: {reason}")
         key = label_key(structure, self._engine)
         if key not in self.labels:
-            known = read_label(self._store, key)
+            known = sound_label(self._store, key, self._engine)
             if isinstance(known, Failure):
                 raise RefusedError(known.reason)
-            self.labels[key] = known or self._compute(structure, key)
+            if known is None:
+                self._say_where()
+                known = self._compute(structure, key)
+                record_step(self._folder, key)
+            else:
+                self.found.add(key)
+            self.labels[key] = known
         return self.labels[key]
+
+    def _say_where(self) -> None:
+        """In the log: where an attempt begins that does not begin at the start."""
+        if self.labels and len(self.found) == len(self.labels):
+            number = len(self.found) + 1
+            line = f"goes on with single point {number}: all before it are in the store"
+            print(line, flush=True)  # noqa: T201 - the log of a child process
 
     def _compute(self, atoms: Atoms, key: str) -> Label:
         """One single point under its own deadline; published before it is used."""
@@ -132,8 +158,11 @@ def relax(
         converged = label.fmax < fmax and not stressed
         if converged:
             break
+    keys = list(calculator.labels)
     return {
-        "keys": list(calculator.labels),
+        "keys": keys,
+        # of the way; who asks for a relaxation may have labelled its start
+        "found": len(calculator.found.difference(keys[:1])),
         "atoms": atoms_to_dict(work),
         "label": calculator.label(work).to_dict(),
         "converged": converged,

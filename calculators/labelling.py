@@ -8,6 +8,7 @@ label or failure, is never computed again.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from calculators.results import (
     read_label,
     read_result,
     result_folder,
+    steps_computed,
 )
 from potentials.structures import Label, atoms_from_dict, atoms_to_dict, bare, content_key, rounded
 
@@ -70,12 +72,15 @@ class EngineRelaxed:
         atoms: final structure, bare.
         label: single point of ``atoms``.
         converged: whether the target was reached within the steps.
+        found: how many of them, besides the start, were in the store when the attempt that ended it
+            came to them: what an attempt before it that was killed has saved.
     """
 
     keys: tuple[str, ...]
     atoms: Atoms
     label: Label
     converged: bool
+    found: int = 0
 
 
 def single_point(
@@ -158,7 +163,9 @@ def engine_relax(
         job, atoms, engine, result_folder(store, key), gates, should_stop, points
     )
     if ended.data is None:
-        return _failed(ended, publish)
+        # what the machine is to blame for ends this task, but another one may go on from the steps
+        lasting = ended.failure is not None and ended.failure.kind == "permanent"
+        return _failed(ended, publish, lasting=lasting)
     return _relaxed(publish(relaxation=ended.data["relaxation"]))
 
 
@@ -186,16 +193,19 @@ def _calculate(
         return Ended(None, failure, "environment"), publish
     make_folder(folder)
     full = {**job, "atoms": atoms_to_dict(atoms), "gates": gates.to_dict()}
-    ended, record = climb(engine, folder, full, points, should_stop)
+    progress = partial(steps_computed, folder)
+    ended, record = climb(engine, folder, full, points, should_stop, progress)
     attempts.extend(record)
     return ended, publish
 
 
-def _failed(ended: Ended, publish: Callable[..., dict[str, Any]]) -> Failure:
-    """Publish a failure that says something about the structure, and return it."""
+def _failed(
+    ended: Ended, publish: Callable[..., dict[str, Any]], *, lasting: bool = True
+) -> Failure:
+    """Publish a failure that says something ``lasting`` about the structure, and return it."""
     if ended.failure is None:
         raise ValueError("an attempt without an answer must have a failure")
-    if ended.again not in ("environment", "stopped"):
+    if lasting and ended.again not in ("environment", "stopped"):
         publish(failure=ended.failure.to_dict())
     return ended.failure
 
@@ -210,4 +220,5 @@ def _relaxed(result: dict[str, Any]) -> EngineRelaxed | Failure:
         atoms=atoms_from_dict(data["atoms"]),
         label=Label.from_dict(data["label"]),
         converged=bool(data["converged"]),
+        found=int(data.get("found", 0)),
     )

@@ -1,7 +1,8 @@
 """The label store: one folder per content key, ``<store>/<key[:2]>/<key>/``.
 
 ``result.json`` is absent or complete and never rewritten by a second calculation; ``starts`` has
-one JSON line per started attempt; ``attempt-<n>/`` keeps the logs.
+one JSON line per started attempt; ``attempt-<n>/`` keeps the logs; ``steps``, of a relaxation, has
+the key of every single point that was computed for it.
 """
 
 import json
@@ -17,7 +18,13 @@ from ase import Atoms
 from calculators.engines import Engine
 from calculators.outcome import Failure
 from calculators.publish import append_line, publish_json, read_json
-from potentials.structures import Label, atoms_to_dict, content_key, rounded
+from potentials.structures import (
+    Label,
+    atoms_from_dict,
+    atoms_to_dict,
+    content_key,
+    rounded,
+)
 
 
 def label_key(atoms: Atoms, engine: Engine) -> str:
@@ -48,6 +55,29 @@ def read_label(store: Path, key: str) -> Label | Failure | None:
     return None if data is None else outcome_of(data)
 
 
+def sound_label(store: Path, key: str, engine: Engine) -> Label | Failure | None:
+    """As `read_label`; but what is damaged or of another task is put aside, and not there.
+
+    Nothing here leaves such a file behind; a disk that fails, or a hand, may.
+    """
+    path = result_folder(store, key) / "result.json"
+    try:
+        data = read_json(path)
+        if data is None:
+            return None
+        same = (data["kind"], data["engine_key"]) == ("label", engine.key())
+        if same and label_key(atoms_from_dict(data["atoms"]), engine) == key:
+            return outcome_of(data)
+        why = "of another task"
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"damaged ({type(error).__name__}: {error})"
+    aside = path.with_name(f"{path.name}.unusable")
+    path.replace(aside)
+    # the log of a child process
+    print(f"{path} is {why}; put aside as {aside.name}", flush=True)  # noqa: T201
+    return None
+
+
 def outcome_of(result: dict[str, Any]) -> Label | Failure:
     """The label or failure in the published document of a single point."""
     if result["status"] == "ok":
@@ -59,6 +89,17 @@ def record_start(folder: Path) -> None:
     """Note that an attempt starts, before it does: what was computed twice can be counted."""
     line = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     append_line(folder / "starts", json.dumps(line))
+
+
+def record_step(folder: Path, key: str) -> None:
+    """Note that a single point of a relaxation was computed and published."""
+    append_line(folder / "steps", key)
+
+
+def steps_computed(folder: Path) -> int:
+    """Single points computed for a relaxation by all attempts so far."""
+    path = folder / "steps"
+    return len(path.read_text("utf-8").splitlines()) if path.exists() else 0
 
 
 def publish_result(folder: Path, about: dict[str, Any], **outcome: Any) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def perform(job: dict[str, Any], directory: Path) -> dict[str, Any]:
         return {"label": label.to_dict()}
     from calculators.engine_relaxation import Recorded, relax
 
-    recorded = Recorded(calculator, engine, Path(job["store"]), gates, attempted)
+    store, folder = Path(job["store"]), directory.parent
+    recorded = Recorded(calculator, engine, store, gates, attempted, folder)
     return {"relaxation": relax(atoms, recorded, directory, **job["target"])}
 
 

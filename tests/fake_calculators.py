@@ -138,9 +138,13 @@ class Waits(Spring):
 
 
 class CrashingEMT:
-    """EMT, killed at its ``calls``-th single point while ``marker`` is missing."""
+    """EMT that comes to grief at a single point of a process: the first of them at number
+    ``calls[0]``, the second at ``calls[1]``, and so on; ``marker`` holds their pids.
 
-    def __new__(cls, marker, calls):
+    How: ``kill`` (from outside), ``raise`` (an exception), ``wait`` (until somebody kills it).
+    """
+
+    def __new__(cls, marker, calls, how="kill"):
         from ase.calculators.emt import EMT
 
         class Counted(EMT):
@@ -148,8 +152,14 @@ class CrashingEMT:
 
             def calculate(self, *args, **kwargs):
                 type(self).count += 1
-                if type(self).count == calls and not Path(marker).exists():
-                    Path(marker).touch()
+                before = len(Path(marker).read_text().split()) if Path(marker).exists() else 0
+                if before < len(calls) and type(self).count == calls[before]:
+                    with Path(marker).open("a") as file:
+                        file.write(f"{os.getpid()}\n")
+                    if how == "raise":
+                        raise RuntimeError("out of luck")
+                    if how == "wait":
+                        time.sleep(600)
                     os.kill(os.getpid(), signal.SIGKILL)
                 super().calculate(*args, **kwargs)
 

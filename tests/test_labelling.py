@@ -28,7 +28,7 @@ from calculators.labelling import (
 )
 from calculators.outcome import Failure
 from calculators.results import publish_result, read_result, result_folder
-from potentials.structures import Label, atoms_from_dict
+from potentials.structures import Label, atoms_from_dict, atoms_to_dict
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -42,9 +42,9 @@ def fakes(monkeypatch):
     monkeypatch.syspath_prepend(HERE)  # for the check before the child
 
 
-def fake(name, *, deadline_s=60.0, memory_gb=0.0, **arguments):
+def fake(name, *, deadline_s=60.0, memory_gb=0.0, retries=(), **arguments):
     path = f"fake_calculators.{name}"
-    limits = {"deadline_s": deadline_s, "memory_gb": memory_gb}
+    limits = {"deadline_s": deadline_s, "memory_gb": memory_gb, "retries": [*retries]}
     return build({"kind": "ase", "path": path, "arguments": arguments, **limits})
 
 
@@ -291,19 +291,20 @@ WORKER = """
     from pathlib import Path
     from ase import Atoms
     from calculators.engines import build
-    from calculators.labelling import single_point
+    from calculators.labelling import RelaxTarget, engine_relax, single_point
     from potentials.structures import atoms_from_dict
-    single_point(atoms_from_dict({atoms}), build({engine}), Path({store!r}))
+    {call}(atoms_from_dict({atoms}), build({engine}), Path({store!r}), {more})
 """
 
 
-def test_killed_worker_takes_its_child_along_and_loses_nothing(copper, tmp_path):
-    from potentials.structures import atoms_to_dict
-
-    running, go, store = tmp_path / "running", tmp_path / "go", tmp_path / "store"
-    engine = fake("Waits", running=str(running), go=str(go))
+def killed_in_the_middle(call, atoms, engine, store, running, more=""):
+    """A worker is killed when its child has written its pid; the child ends with it."""
     code = WORKER.format(
-        atoms=atoms_to_dict(copper), engine=engine.model_dump(mode="json"), store=str(store)
+        call=call,
+        atoms=atoms_to_dict(atoms),
+        engine=engine.model_dump(mode="json"),
+        store=str(store),
+        more=more,
     )
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
     worker = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=env)
@@ -317,6 +318,12 @@ def test_killed_worker_takes_its_child_along_and_loses_nothing(copper, tmp_path)
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_killed_worker_takes_its_child_along_and_loses_nothing(copper, tmp_path):
+    running, go, store = tmp_path / "running", tmp_path / "go", tmp_path / "store"
+    engine = fake("Waits", running=str(running), go=str(go))
+    killed_in_the_middle("single_point", copper, engine, store, running)
     key = label_key(copper, engine)
     assert read_result(store, key) is None
     go.touch()
@@ -393,12 +400,97 @@ def test_relaxation_is_not_repeated(squeezed, tmp_path):
     assert second.atoms == first.atoms
 
 
-def test_killed_relaxation_goes_on_where_it_was(squeezed, tmp_path):
-    engine = fake("CrashingEMT", marker=str(tmp_path / "marker"), calls=4)
-    relaxed = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+def crashing(folder, calls, how="kill", **limits):
+    """An engine that fails at a single point of each attempt."""
+    return fake("CrashingEMT", marker=str(folder / "marker"), calls=calls, how=how, **limits)
+
+
+def same_as_undisturbed(relaxed, atoms, folder):
+    """Whether a relaxation has taken the very way of one that nothing has happened to."""
+    alone = engine_relax(atoms, build({"kind": "emt"}), folder / "undisturbed", RelaxTarget())
     assert relaxed.converged
-    # the single point that was killed was started twice, the others once
+    assert len(relaxed.keys) == len(alone.keys)
+    np.testing.assert_array_equal(relaxed.atoms.positions, alone.atoms.positions)
+    np.testing.assert_array_equal(relaxed.atoms.cell.array, alone.atoms.cell.array)
+    assert relaxed.label.energy == alone.label.energy
+
+
+@pytest.mark.parametrize("how", ["kill", "raise"])
+def test_a_relaxation_whose_engine_dies_goes_on_where_it_was(squeezed, tmp_path, how):
+    # an exception is answered by the next settings of the ladder, a crash by the same
+    engine = crashing(tmp_path, [4], how, retries=[{"deadline_s": 61.0}])
+    relaxed = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    same_as_undisturbed(relaxed, squeezed, tmp_path)
+    # the single point that was cut off was started twice, the others once
     assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 1, 1, 2, 1]
+    assert relaxed.found == 2, "the start does not count"
+
+
+def test_a_relaxation_may_be_cut_off_as_often_as_it_comes_further(squeezed, tmp_path):
+    engine = crashing(tmp_path, [2, 2, 2, 2])
+    relaxed = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    same_as_undisturbed(relaxed, squeezed, tmp_path)
+    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:6]] == [1, 2, 2, 2, 2, 1]
+    assert relaxed.found == 3
+
+
+@pytest.fixture
+def cut_off(squeezed, tmp_path):
+    """A relaxation that was given up after three single points, and its engine."""
+    engine = crashing(tmp_path, [4, 1])
+    failure = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    assert isinstance(failure, Failure)
+    assert failure.kind == "transient"
+    assert "SIGKILL" in failure.reason
+    return engine
+
+
+def test_a_relaxation_that_was_given_up_can_be_asked_for_again(squeezed, tmp_path, cut_off):
+    relaxed = engine_relax(squeezed, cut_off, tmp_path, RelaxTarget())
+    same_as_undisturbed(relaxed, squeezed, tmp_path)
+    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 1, 1, 3, 1]
+    assert relaxed.found == 2
+
+
+def truncated(mine, other):
+    return mine[: len(mine) // 2]
+
+
+def of_another_structure(mine, other):
+    return other
+
+
+def of_another_engine(mine, other):
+    return json.dumps({**json.loads(mine), "engine_key": "another"})
+
+
+@pytest.mark.parametrize("spoil", [truncated, of_another_structure, of_another_engine])
+def test_a_step_that_is_no_step_of_this_is_not_used(squeezed, tmp_path, cut_off, spoil):
+    first, _, third = sorted(
+        tmp_path.glob("*/*/result.json"),
+        key=lambda path: json.loads(path.read_text())["finished"],
+    )
+    third.write_text(spoil(third.read_text(), first.read_text()))
+    relaxed = engine_relax(squeezed, cut_off, tmp_path, RelaxTarget())
+    same_as_undisturbed(relaxed, squeezed, tmp_path)
+    assert third.parent.name == relaxed.keys[2]
+    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 1, 2, 3, 1]
+    assert relaxed.found == 1
+    assert third.with_name("result.json.unusable").exists()
+    logs = [log.read_text() for log in tmp_path.glob("*/*/attempt-*/log.txt")]
+    why = "damaged" if spoil is truncated else "of another task"
+    assert any(f"{third} is {why}" in log for log in logs)
+
+
+def test_a_relaxation_whose_worker_is_killed_goes_on_where_it_was(squeezed, tmp_path):
+    engine, marker = crashing(tmp_path, [5], "wait"), tmp_path / "marker"
+    killed_in_the_middle("engine_relax", squeezed, engine, tmp_path, marker, "RelaxTarget()")
+    relaxed = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    same_as_undisturbed(relaxed, squeezed, tmp_path)
+    assert [len(starts(tmp_path, key)) for key in relaxed.keys[:6]] == [1, 1, 1, 1, 2, 1]
+    assert relaxed.found == 3
+    (log,) = tmp_path.glob("*/*/attempt-1/log.txt")
+    assert "goes on with single point 5: all before it are in the store" in log.read_text()
 
 
 def test_relaxation_that_hangs_in_one_step_is_ended_by_the_deadline(squeezed, tmp_path):

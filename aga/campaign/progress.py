@@ -139,6 +139,8 @@ def event(record: Record, state: State) -> dict[str, Any]:
         data["log"] = record.outcome["failure"]["log"]
     if "reason" in record.inputs:
         data["reason"] = record.inputs["reason"]
+    if record.kind == "relax" and record.progress == "done":
+        data["points"], data["found"] = len(record.ok["points"]), record.ok.get("found", 0)
     if "meta" in record.outcome:
         data["meta"] = record.outcome["meta"]
     return data
@@ -190,6 +192,14 @@ def _one_label(one: Labelled, *, named: bool) -> str:
     )
 
 
+def _relaxed(record: Record, state: State) -> str:
+    points, found = record.ok["points"], record.ok.get("found", 0)
+    saved = f", {found} of them from an attempt that was cut off" if found else ""
+    end = "relaxed" if record.ok.get("converged") else "not relaxed yet"
+    head = f"structure {record.inputs['chain']} {end} by the engine: {len(points)} single points"
+    return "; ".join(filter(None, [head + saved, _labelled(record, state)]))
+
+
 def _trained(record: Record, _: State) -> str:
     facts = record.ok["facts"]
     return (
@@ -209,5 +219,5 @@ _DONE = {
     "label": _labelled,
     "train": _trained,
     "polish": _polished,
-    "relax": _labelled,
+    "relax": _relaxed,
 }

@@ -365,7 +365,10 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     if isinstance(found, Failure):
         return found
     points = [_point(folder, task, i, k) for i, k in enumerate(found.keys) if k != key]
-    publish_json(_proposal(folder, task.key), {"points": points, "converged": found.converged})
+    publish_json(
+        _proposal(folder, task.key),
+        {"points": points, "converged": found.converged, "found": found.found},
+    )
     return None
 
 

@@ -13,7 +13,7 @@ from aga.config import CampaignConfig, from_resolved, resolved
 from aga.yaml_source import ConfigError
 from calculators.clusters import ClusterError, Needs
 from calculators.pools import Pools
-from calculators.task import Outcome, Task
+from calculators.task import POOL_OF, Outcome, Task
 
 KINDS = ("seed", "label", "train")  # one kind of task for every pool
 WAIT_S = 1800.0  # [s] a queue may be long; Ctrl-C ends it sooner
@@ -35,7 +35,7 @@ def trial(config: CampaignConfig, run_dir: Path) -> None:
     work = partial(look, resolved(config), str(folder))
     try:
         with Pools(config.cluster, work, Needs(folder, config.task_seconds)) as pools:
-            wrong = _all(pools)
+            wrong = _all(pools, folder)
     except ClusterError as error:
         raise ConfigError([str(error)]) from error
     if wrong:
@@ -56,15 +56,24 @@ def look(data: dict[str, Any], folder: str, task: Task) -> Outcome:
     return {"ok": {"about": about, "wrong": wrong}}
 
 
-def _all(pools: Pools) -> list[str]:
-    """Run a task in every pool; what went wrong."""
+def _all(pools: Pools, folder: Path) -> list[str]:
+    """Run a task in every pool; what went wrong.
+
+    Raises:
+        ClusterError: a pool has no worker for too long, or never will.
+    """
     started, wrong = time.monotonic(), []
     for ordinal, kind in enumerate(KINDS):
         pools.submit(Task(ordinal, kind, f"trial-{kind}"))
-    while waiting := len(pools.in_flight()):
+    while waiting := pools.in_flight():
         seconds = time.monotonic() - started
         if seconds > WAIT_S:
-            raise ClusterError(f"no worker in {waiting} of the pools after {seconds:.0f} s")
+            names = ", ".join(POOL_OF[KINDS[ordinal]] for ordinal in sorted(waiting))
+            raise ClusterError(
+                f"no answer from a worker of: {names}, after {seconds:.0f} s. Its job still waits "
+                "in the queue, or the worker cannot reach this machine (interface, firewall): ask "
+                f"the queue, and see the job's output in {folder / 'jobs'}"
+            )
         for task, outcome in pools.completed(1.0):
             found = outcome.get("ok") or {"about": "", "wrong": [outcome["failure"]["reason"]]}
             wrong += [f"pool {task.pool}: {reason}" for reason in found["wrong"]]

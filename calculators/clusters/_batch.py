@@ -167,6 +167,11 @@ class Batch(Cluster):
             log: where its output goes, quoted; without an ending.
         """
 
+    def submit_options(self, script: Path) -> tuple[str, ...]:
+        """What `submit_command` is told of a script that does not stand in the script."""
+        del script
+        return ()
+
     @abstractmethod
     def listing(self, ids: Sequence[str]) -> tuple[str, ...]:
         """The command that lists these jobs; without ids at least all of the user's."""

@@ -47,9 +47,14 @@ class Queue:
         Raises:
             QueueError: it was refused, or the answer has no id.
         """
-        command = [*self._batch.submit_command]
+        command = [*self._batch.submit_command, *self._batch.submit_options(script)]
         text = script.read_text() if self._batch.from_stdin else None
-        said = _run(command if self._batch.from_stdin else [*command, str(script)], text)
+        try:
+            said = _run(command if self._batch.from_stdin else [*command, str(script)], text)
+        except QueueError as error:
+            # some say on standard output why
+            also = f", it said: {error.output.strip()}" if error.output.strip() else ""
+            raise QueueError(f"{error}{also}") from error
         found = re.search(self._batch.id_pattern, said, flags=re.MULTILINE)
         if found is None:
             raise QueueError(f"{' '.join(command)}: expected the id of a job, it said: {said!r}")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -39,6 +40,7 @@ class PBS(Batch):
 
     def header(self, pool: JobPool, log: str) -> dict[str, Any]:
         """One chunk on one node; not started again by PBS."""
+        del log
         resources = getattr(pool, "resources", None)
         if resources is None:
             resources = f"select=1:ncpus={pool.cores}:mem={megabytes(pool.job_memory_gb)}mb"
@@ -48,8 +50,12 @@ class PBS(Batch):
             "account": pool.account,
             "walltime": clock(pool.walltime_min),
             "resource_spec": resources,
-            "job_extra_directives": ["-r n", "-j oe", f"-o {log}.log", *pool.directives],
+            "job_extra_directives": ["-r n", *pool.directives],
         }
+
+    def submit_options(self, script: Path) -> tuple[str, ...]:
+        """Where the output goes: qsub in front of Slurm reads that on its command line only."""
+        return ("-j", "oe", "-o", str(script.with_suffix(".log")))
 
     def listing(self, ids: Sequence[str]) -> tuple[str, ...]:
         """The full form, because the short one cuts names off."""

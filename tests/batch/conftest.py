@@ -3,7 +3,15 @@
 import pytest
 
 from tests.batch.slurm_site import Site, missing, until
+from tests.campaign.conftest import runs  # noqa: F401 - a fixture
 from tests.campaign.processes import ROOT
+
+
+@pytest.hookimpl(trylast=True)  # after -m has chosen
+def pytest_collection_modifyitems(items):
+    """Of Slurm's tests the longest first, so that processes that share them end together."""
+    if all(item.get_closest_marker("slurm") for item in items):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

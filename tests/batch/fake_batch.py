@@ -67,7 +67,11 @@ def submit(folder, kind, arguments):
         path = folder / f"script-{number}"
         path.write_text(script)
         command = ["/bin/bash", str(path)]
-    log = re.search(r"(?:-o |^output = )(\S+)", script, flags=re.MULTILINE).group(1)
+    # options on the command line go before those of the script
+    told = shlex.join(arguments) + "\n" + script
+    log = re.search(r"(?:-o |^output = )(\S+)", told, flags=re.MULTILINE).group(1)
+    if re.search(r"--hold$", script, flags=re.MULTILINE):
+        command = ["sleep", "3600"]  # a job that waits
     with open(log.replace("%j", number), "ab") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -170,11 +170,23 @@ class Site:
             )
         ]
         daemon = psutil.Process(int((self.root / f"slurmd-{name}.pid").read_text()))
-        daemon.kill()
-        for step in steps:
-            for process in [*step.children(recursive=True), step]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+        programs = [child for step in steps for child in step.children(recursive=True)]
+        # a step that outlives its program would report its end, as a node without power cannot
+        for process in [daemon, *steps, *programs]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def bring_back(self, name):
+        """A node that was set down takes jobs again; it may have come back by itself."""
+
+        def up():
+            state = self.node_states()[name]
+            if state.startswith("down"):
+                with suppress(AssertionError):  # no more
+                    self.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+            return state in ("idle", "mixed", "allocated")
+
+        until(up, f"{name} to be back")
 
     def end(self, name):
         """Stop a daemon by its process id, if it runs."""

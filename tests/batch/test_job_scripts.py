@@ -100,6 +100,13 @@ def test_pbs_and_sge_take_the_words_of_the_site():
     assert "#$ -pe mpi 8" in script_of("sge", parallel_environment="mpi")
 
 
+def test_the_output_of_pbs_is_told_to_qsub_itself():
+    # in front of Slurm qsub does not read that in the script, and real ones read both
+    told = build({"kind": "pbs"}).submit_options(Path("/runs/si/jobs/aga-d1.sh"))
+    assert told == ("-j", "oe", "-o", "/runs/si/jobs/aga-d1.log")
+    assert build({"kind": "slurm"}).submit_options(Path("x.sh")) == ()
+
+
 def test_several_workers_share_a_job():
     script = script_of("slurm", workers_per_job=4, memory_gb=2)
     assert "--nthreads 1" in script

@@ -13,7 +13,7 @@ from calculators.clusters._queue import Queue
 from calculators.pools import Pools
 from calculators.task import Task
 from tests.batch.slurm_site import until
-from tests.campaign.processes import ROOT
+from tests.campaign.processes import ROOT, listening
 from tests.pool_work import work
 from tests.test_pools import collect, gone
 
@@ -60,6 +60,11 @@ def running(site):
     return site.jobs("R")
 
 
+def ended(site, number, state):
+    """A job ends like this; on a busy machine it is COMPLETING for a while."""
+    until(lambda: site.job(number)["JobState"] == state, f"{state} of {number}")
+
+
 def started(folder, ordinal, times=1):
     """Pids of the runs of a task that holds."""
     marks = sorted(folder.glob(f"run-{ordinal}-*"))
@@ -92,22 +97,25 @@ def test_jobs_come_with_work_and_go_without(pools, slurm):
     made.submit(Task(2, "label", "c", {"do": "sleep", "seconds": 4.0}))
     collect(made, 1)
     until(lambda: name not in slurm.jobs(*IN_QUEUE).values(), "the idle job to end")
-    assert slurm.job(number)["JobState"] == "COMPLETED"
+    ended(slurm, number, "COMPLETED")
     # and comes back
     made.submit(Task(3, "train", "d"))
     ((_, outcome),) = collect(made, 1)
     assert outcome["meta"]["worker"] != name
 
 
-def test_a_pool_grows_to_its_jobs_and_no_further(pools, slurm):
+def test_a_pool_grows_to_its_jobs_and_no_further(pools, slurm, tmp_path):
     made = pools(dft={"max_jobs": 2, "workers_per_job": 2, "cores": 2})
-    todo = [Task(i, "label", f"k{i}", {"do": "sleep", "seconds": 0.5}) for i in range(12)]
+    inputs = {"do": "hold", "folder": str(tmp_path)}
+    todo = [Task(i, "label", f"k{i}", inputs) for i in range(12)]
     done, most = [], 0
     while len(done) < 12:
         while todo and made.free("dft"):
             made.submit(todo.pop())
         done += made.completed(0.5)
         most = max(most, len(slurm.jobs(*IN_QUEUE)))
+        if len({mark.name.split("-")[2] for mark in tmp_path.glob("run-*")}) == 4:
+            (tmp_path / "go").touch()  # not before every worker has a task
     assert most == 2
     assert made.slots("dft") == 4
     assert all("ok" in outcome for _, outcome in done)
@@ -165,7 +173,7 @@ def test_a_job_that_is_cut_off_by_the_walltime_is_replaced(pools, slurm, tmp_pat
     [number] = running(slurm)
     slurm.run("scontrol", "update", f"JobId={number}", "EndTime=now+2")
     ticking(made, lambda: started(tmp_path, 0, 2), "the second run")  # Slurm looks every 30 s
-    assert slurm.job(number)["JobState"] == "TIMEOUT"
+    ended(slurm, number, "TIMEOUT")
     (tmp_path / "go").touch()
     collect(made, 1)
 
@@ -181,7 +189,7 @@ def test_a_lost_node_is_survived(pools, slurm, tmp_path):
     try:
         # Slurm notices after 10 s or more; the other node takes the next job
         ticking(made, lambda: started(tmp_path, 0, 2), "the second run")
-        assert slurm.job(number)["JobState"] == "NODE_FAIL"
+        ended(slurm, number, "NODE_FAIL")
         (tmp_path / "go").touch()
         collect(made, 1)
     finally:
@@ -278,14 +286,15 @@ def driver(slurm, tmp_path):
     """A driver in a process of its own, with one job that runs and one that waits."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with listening():
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     until(lambda: started(tmp_path, 0) and slurm.jobs("PD"), "both jobs")
     yield process
     process.kill()

@@ -233,9 +233,9 @@ def view(state: State) -> dict[str, Any]:
 
 
 def without_times(data: Any) -> Any:
-    """The same data without what a clock or the order of arrival has put in."""
+    """The same data without what a clock, the order of arrival or an interruption has put in."""
     if isinstance(data, dict):
-        skip = ("meta", "order", "seconds")
+        skip = ("meta", "order", "seconds", "found")
         return {name: without_times(value) for name, value in data.items() if name not in skip}
     if isinstance(data, list | tuple):
         return [without_times(value) for value in data]

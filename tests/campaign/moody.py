@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,23 @@ class Moody(EMT):
             self.results["energy"] = float("nan")
         elif mood < RAISE:
             raise RuntimeError("did not converge")
+
+
+class Gated(EMT):
+    """EMT that leaves a mark in a folder and waits there as long as the file ``hold`` exists."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = Path(folder)
+
+    def calculate(
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        if (self._folder / "hold").exists():
+            (self._folder / f"held-{os.getpid()}").touch()
+        while (self._folder / "hold").exists():
+            time.sleep(0.05)
+        super().calculate(atoms, properties, system_changes)
 
 
 class Slow(EMT):
