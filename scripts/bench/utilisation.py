@@ -1,0 +1,198 @@
+"""How busy the DFT workers are: labels in a fixed time against their number, with and without overlap.
+
+The loop of the campaign, its policy and database, the pools, Dask's scheduler and the files of the
+labels are real; the engine sleeps, as do the search and the training (`simulated.py`), because no
+machine of a few cores could do their work for hundreds of slots. ``--search real`` lets these two
+work in earnest, which few slots allow.
+
+Measured is from the first generation on, for ``--seconds``; then what runs is finished. Slots are
+busy while an engine sleeps, and at no other time. The driver is the process of the loop; Dask's
+scheduler runs in it, as with ``cluster: {kind: local}``.
+
+    python scripts/bench/utilisation.py --workers 1,4,16,64,256 --json
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import bookkeeping
+from simulated import Durations, Sleepers, work
+
+from aga.campaign import loop, requests, tasks
+from aga.campaign.progress import Progress
+from aga.campaign.store import Store
+from aga.config import CampaignConfig, resolved
+from aga.report.timeline import intervals
+from calculators.pools import Pools
+from calculators.publish import publish_json
+
+#: more than any campaign here can spend
+ENDLESS = 10_000_000
+
+
+def config(slots, *, overlap, real):
+    """A campaign that neither settles nor runs out of labels; with and without overlap alike."""
+    search = {"initial_labels": max(8, slots), "batch": None if overlap else max(4, 2 * slots)}
+    return CampaignConfig.model_validate(
+        {
+            "name": "utilisation",
+            "composition": bookkeeping.CELL,
+            "engine": {"kind": "emt"},
+            "cluster": {"kind": "serial"},
+            "overlap": overlap,
+            "search": search,
+            "budget": {"labels": ENDLESS, "hours": 1e6},
+            "stop": {"patience_labels": ENDLESS if not real else 100_000},
+        }
+    )
+
+
+class Watch:
+    """Looks at the clocks when the first new generation is there, and asks to stop in time.
+
+    Args:
+        run_dir: the run folder.
+        seconds: to measure.
+        tell: what a campaign is watched by.
+    """
+
+    def __init__(self, run_dir, seconds, tell):
+        self._run_dir, self._seconds, self._tell = run_dir, seconds, tell
+        self._generations = None
+        self.opened = time.time()
+        self.marks = []
+        self.turns = 0
+
+    def __call__(self, state, pools, records):
+        """After every turn."""
+        self._tell(state, pools, records)
+        if self._generations is None:
+            self._generations = len(state.generations)
+        if not self.marks and len(state.generations) > self._generations:
+            self._mark()
+        self.turns += len(self.marks) == 1
+        if len(self.marks) == 1 and time.time() >= self.marks[0]["time"] + self._seconds:
+            self._mark()
+            requests.ask(self._run_dir)
+
+    def _mark(self):
+        self.marks.append(
+            {"time": time.time(), "process": time.process_time(), "loop": time.thread_time()}
+        )
+
+
+def measure(folder, slots, seconds, durations, *, overlap, known=0, history="labelled"):
+    """One campaign; what its workers and its driver did.
+
+    Args:
+        folder: its run folder.
+        slots: simulated DFT workers.
+        seconds: to measure [s].
+        durations: of the work.
+        overlap: of search, labels and training.
+        known: structures that are there before.
+        history: how they came to be known, see `bookkeeping`.
+    """
+    folder, settings = Path(folder), config(slots, overlap=overlap, real=durations.real)
+    if known:
+        bookkeeping.alone(bookkeeping.write, folder, history, known, bookkeeping.made_of())
+    publish_json(folder / tasks.CONFIG, resolved(settings))
+    store = Store(folder, settings)
+    before = len(store.state().records)
+    cluster = Sleepers(dft_workers=slots)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        Progress(folder, nowhere) as progress,
+        Pools(cluster, partial(work, str(folder), durations)) as pools,
+    ):
+        watch = Watch(folder, seconds, progress)
+        state = loop.run(store, pools, watch)
+    if state.finished:
+        raise RuntimeError(f"the campaign ended before its time: {state.finished}")
+    done = [one for one in state.labelled if one.ordinal >= before]
+    row = {
+        "workers": slots,
+        "overlap": overlap,
+        "search": "real" if durations.real else "simulated",
+        "label_seconds": durations.label,
+        "known": known and [known, history],
+        **shares(watch, state, done, slots),
+        "driver_mb": bookkeeping.memory(),
+        "warm_up_seconds": round(watch.marks[0]["time"] - watch.opened, 1),
+    }
+    store.close()
+    return row
+
+
+def shares(watch, state, done, slots):
+    """What was reached between the two looks at the clocks."""
+    first, last = watch.marks
+    wall = last["time"] - first["time"]
+    seconds = {one.ordinal: one.label.seconds for one in done}
+    busy, labels = 0.0, 0.0
+    for one in done:
+        start = state.records[one.ordinal].outcome["meta"]["started"]
+        inside = min(start + seconds[one.ordinal], last["time"]) - max(start, first["time"])
+        busy += max(0.0, inside)
+        labels += max(0.0, inside) / seconds[one.ordinal]
+    others = [
+        (one.kind, max(0.0, min(one.end, last["time"]) - max(one.start, first["time"])))
+        for one in intervals(state)
+    ]
+    return {
+        "busy_fraction": round(busy / (slots * wall), 4),
+        "labels_per_hour": round(3600 * labels / wall),
+        "driver_share": round((last["process"] - first["process"]) / wall, 4),
+        "loop_share": round((last["loop"] - first["loop"]) / wall, 4),
+        "turns_per_second": round(watch.turns / wall, 2),
+        "search_share": round(sum(t for kind, t in others if kind == "evolve") / wall, 3),
+        "train_share": round(sum(t for kind, t in others if kind == "train") / wall, 3),
+    }
+
+
+def alone(*inputs, **settings):
+    """One measurement in a process of its own, whose memory then is its driver's."""
+    with tempfile.TemporaryDirectory() as folder:
+        return bookkeeping.alone(partial(measure, folder, *inputs, **settings))
+
+
+def table(rows):
+    """A line per measurement."""
+    names = ("workers", "overlap", "busy_fraction", "labels_per_hour", "driver_share", "driver_mb")
+    print("".join(f"{name:>18}" for name in names))
+    for row in rows:
+        print("".join(f"{row[name]!s:>18}" for name in names))
+
+
+def main(words=None):
+    """Measure every number of workers; print a table or one JSON object per row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", default="1,4,16,64,256")
+    parser.add_argument("--overlap", choices=("yes", "no", "both"), default="both")
+    parser.add_argument("--label", type=float, default=20.0, help="mean of a label [s]")
+    parser.add_argument("--seconds", type=float, default=120.0, help="to measure [s]")
+    parser.add_argument("--search", choices=("simulated", "real"), default="simulated")
+    parser.add_argument("--known", type=int, default=0, help="structures known before")
+    parser.add_argument("--history", choices=bookkeeping.HISTORIES, default="labelled")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(words)
+    durations = Durations(options.label, real=options.search == "real")
+    modes = {"yes": (True,), "no": (False,), "both": (True, False)}[options.overlap]
+    rows = []
+    for overlap in modes:
+        for slots in map(int, options.workers.split(",")):
+            inputs = {"overlap": overlap, "known": options.known, "history": options.history}
+            rows.append(alone(slots, options.seconds, durations, **inputs))
+            if options.json:
+                print(json.dumps(rows[-1]), flush=True)
+    if not options.json:
+        table(rows)
+
+
+if __name__ == "__main__":
+    main()
