@@ -4,7 +4,7 @@ Start, resume and restart after a crash are one path, because nothing but the re
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from aga.search.aims import chances
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import named, reduced
 from aga.search.volumes import mixture_volume
-from calculators.task import Pool
+from calculators.task import Pool, ahead
 
 #: random structures that an ensemble is shown at a time when it trusts nothing it proposes
 MORE_SEEDS = 4
@@ -72,7 +72,7 @@ def _search(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     if first := _first_labels(state):
         return first
     labels, train = _label(state, slots), _train(state, slots)
-    evolve = _evolve(state, busy=bool(labels or train))
+    evolve = _evolve(state, slots, [*labels, *train])
     return [*labels, *train, *evolve] if state.config.overlap else train or labels or evolve
 
 
@@ -145,7 +145,7 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     room = batch_size(state, slots) - picked(state, generation)
     if state.config.overlap:
         waiting = len(state.outstanding("label", "relax"))
-        room = min(room, slots["dft"] + 1 - waiting)
+        room = min(room, slots["dft"] + ahead(slots["dft"]) - waiting)
     room = min(room, state.labels_left)
     if room <= 0:
         return []
@@ -209,20 +209,29 @@ def _train_inputs(state: State) -> dict[str, Any]:
     }
 
 
-def _evolve(state: State, *, busy: bool) -> list[Decision]:
-    """The genetic algorithm on the newest model, or again where nothing is left to do."""
+def _evolve(
+    state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]
+) -> list[Decision]:
+    """The genetic algorithm on the newest model, or again where nothing is left to do.
+
+    Args:
+        state: the campaign.
+        slots: see `due`.
+        decided: labels and trainings of this turn.
+    """
     if not state.models or state.outstanding("evolve"):
         return []
     generation = state.current
     newest = state.models[-1]
     stale = generation is None or generation.model != newest.key
-    idle = not busy and not state.outstanding("label", "train")
-    if not (stale or idle):
+    idle = not decided and not state.outstanding("label", "train")
+    if not (stale or idle or _running_out(state, slots, decided)):
         return []
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
         "effort": state.config.search.evolution.thorough if thorough(state) else 1,
+        "batch": batch_size(state, slots),
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),
@@ -231,6 +240,34 @@ def _evolve(state: State, *, busy: bool) -> list[Decision]:
     if state.config.compositions is not None:
         inputs["chances"] = aims(state)
     return [Decision("evolve", inputs)]
+
+
+def _running_out(
+    state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]
+) -> bool:
+    """Whether DFT would soon wait for candidates: the search goes on while others train.
+
+    A training that has only just begun is waited for, because its ensemble proposes better; labels
+    that have come in since it began tell the time. So is the next label, where all that a
+    generation has brought is known.
+
+    Args:
+        state: the campaign, with a generation on its newest model.
+        slots: see `due`.
+        decided: labels and trainings of this turn.
+    """
+    generation, dft = state.current, slots["dft"]
+    new = sum(one.kind == "label" for one in decided)
+    if generation is None or not state.config.overlap or settled(state) or state.labels_left <= new:
+        return False
+    begun = [one.inputs for one in (*state.outstanding("train"), *decided) if one.kind == "train"]
+    since = min((state.distinct_labels - len(inputs["labels"]) for inputs in begun), default=dft)
+    if since < max(1, dft // 4):
+        return False
+    asked = picked(state, generation) + new
+    left = min(batch_size(state, slots), len(generation.ids)) - asked
+    waiting = len(state.outstanding("label")) + new
+    return asked > 0 and (left < dft // 4 or waiting <= dft)
 
 
 def aims(state: State) -> dict[str, float]:

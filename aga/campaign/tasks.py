@@ -188,7 +188,9 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         known,
         carried,
         spaces,
-        config.search.evolution.times(task.inputs["effort"], len(config.cells)),
+        config.search.evolution.times(
+            task.inputs["effort"], len(config.cells), task.inputs.get("batch", 0)
+        ),
         chosen,
         task.inputs["weights"],
         relaxer,

@@ -137,7 +137,8 @@ def _seed(run_dir, durations, task):
 def _evolve(run_dir, durations, task):
     """What the real search would give at best: as many distinct structures as it keeps."""
     config = tasks._config(run_dir)
-    settings = config.search.evolution.times(task.inputs["effort"])
+    inputs = task.inputs
+    settings = config.search.evolution.times(inputs["effort"], 1, inputs.get("batch", 0))
     time.sleep(durations.label * durations.evolve * settings.candidates)
     found = _invented(task, min(settings.candidates, settings.keep), predicted=True)
     found.sort(key=lambda one: one.enthalpy)
