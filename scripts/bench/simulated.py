@@ -1,10 +1,13 @@
 """Workers that sleep: many slots in few processes, and work that lasts as long as the real work.
 
 Durations are given in those of a label, so that an hour of DFT may be compressed into seconds. What
-the workers say is invented, or, where the search is ``real``, all but the labels' time is real.
+the workers say is invented or, where the search is ``real``, all but the time of the labels is real.
 """
 
+import heapq
+import logging
 import time
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,17 +22,18 @@ from distributed import Client, Scheduler, SpecCluster
 
 from aga.campaign import requests, tasks
 from aga.search.candidate import Candidate
-from calculators.clusters import Cluster
+from calculators.clusters import Cluster, Crew
 from calculators.clusters._dask_crew import SETTINGS, DaskCrew, Fixed, interrupts_held
 from calculators.clusters._dask_local import CLOSE_LIMIT_S, HOST, LocalNanny
 from calculators.gates import LabelGates
 from calculators.publish import publish_json
 from calculators.results import document, publish_result, result_folder
 from calculators.single_point import calculate
+from calculators.task import POOLS
 from potentials.structures import bare
 
 #: slots of one process: they sleep, and share its interpreter
-CROWD = 64
+CROWD = 256
 #: enthalpy of structures that nobody has predicted [eV/atom]
 UNPREDICTED = -3.2
 #: of the sequence that spreads durations evenly however few there are
@@ -55,9 +59,15 @@ class Durations:
     train: float = 0.2
     real: bool = False
 
-    def of_label(self, ordinal):
-        """Of one task [s]: log-normal, and evenly spread over the quantiles."""
-        deviation = NormalDist().inv_cdf((0.5 + ordinal * GOLDEN) % 1.0 or 0.5)
+    def of(self, task, run_dir):
+        """Of one task [s]; labels are log-normal, and evenly spread over the quantiles."""
+        if task.kind == "evolve":
+            return self.label * self.evolve * _sizes(task, run_dir).candidates
+        if task.kind == "train":
+            return self.label * self.train
+        if task.kind == "seed":
+            return 0.0
+        deviation = NormalDist().inv_cdf((0.5 + task.ordinal * GOLDEN) % 1.0 or 0.5)
         return self.label * exp(self.spread * deviation - 0.5 * self.spread**2)
 
 
@@ -78,10 +88,10 @@ class Sleepers(Cluster):
         return {"search": 1, "dft": self.dft_workers, "train": 1}
 
     def processes(self):
-        """Pool and slots of every process, by name."""
-        found = {"search-0": ("search", 1), "train-0": ("train", 1)}
+        """Slots by pool of every process, by name."""
+        found = {"others": {"search": 1, "train": 1}}
         for number, start in enumerate(range(0, self.dft_workers, CROWD)):
-            found[f"dft-{number}"] = ("dft", min(CROWD, self.dft_workers - start))
+            found[f"dft-{number}"] = {"dft": min(CROWD, self.dft_workers - start)}
         return found
 
     def open(self, work, needs=None):
@@ -91,7 +101,9 @@ class Sleepers(Cluster):
             stack.enter_context(dask.config.set(SETTINGS))
             with interrupts_held():
                 scheduler = {"cls": Scheduler, "options": {"host": HOST, "dashboard": False}}
-                cluster = SpecCluster(workers=self._specification(), scheduler=scheduler)
+                cluster = SpecCluster(
+                    workers=self._specification(), scheduler=scheduler, silence_logs=logging.ERROR
+                )
                 stack.callback(cluster.close, timeout=CLOSE_LIMIT_S)
                 client = Client(cluster, set_as_default=False)
                 stack.callback(client.close, timeout=CLOSE_LIMIT_S)
@@ -104,77 +116,145 @@ class Sleepers(Cluster):
             "memory_limit": 0,
             "preload": ["calculators.clusters._dask_worker"],
             "dashboard": False,
+            "silence_logs": logging.ERROR,
         }
         return {
             name: {
                 "cls": LocalNanny,
-                "options": {**common, "nthreads": slots, "resources": {pool: slots}},
+                "options": {**common, "nthreads": sum(slots.values()), "resources": slots},
             }
-            for name, (pool, slots) in self.processes().items()
+            for name, slots in self.processes().items()
         }
 
 
-def work(folder, durations, task):
+class Dreamers(Sleepers):
+    """The same slots in a time of their own, which passes while nobody waits: without Dask."""
+
+    def open(self, work, needs=None):
+        """Nothing to start."""
+        del needs
+        return DreamingCrew(work, self.slots())
+
+
+class DreamingCrew(Crew):
+    """Ends the task that is next to end whenever it is asked for outcomes."""
+
+    def __init__(self, work, slots):
+        self.now = 0.0
+        self._work, self._slots = work, slots
+        self._waiting = {pool: deque() for pool in POOLS}
+        self._running = []
+        self._free = dict(slots)
+
+    def slots(self, pool):
+        """Per pool."""
+        return self._slots[pool]
+
+    def start(self, task):
+        """Run a task, or let it wait."""
+        self._waiting[task.pool].append(task)
+        self._fill(task.pool)
+
+    def _fill(self, pool):
+        while self._waiting[pool] and self._free[pool]:
+            task = self._waiting[pool].popleft()
+            self._free[pool] -= 1
+            slept = []
+            outcome = self._work(task, sleep=slept.append)
+            end = self.now + sum(slept)
+            meta = {"started": self.now, "finished": end, "worker": pool}
+            heapq.heappush(self._running, (end, task.ordinal, task, {**outcome, "meta": meta}))
+
+    def finished(self, timeout):
+        """The next one, if it ends in time."""
+        if not self._running or self._running[0][0] > self.now + timeout:
+            self.now += timeout
+            return []
+        self.now, _, task, outcome = heapq.heappop(self._running)
+        self._free[task.pool] += 1
+        self._fill(task.pool)
+        return [(task, outcome)]
+
+    def workers(self):
+        """None that could be looked at."""
+        return []
+
+    def close(self):
+        """Forget everything."""
+        self._running.clear()
+
+
+def work(task, *, run_dir, durations, sleep=time.sleep):
     """What the workers do."""
-    run_dir = Path(folder)
     if tasks.published(run_dir, task.kind, task.key) is not None:
         return {"ok": {"key": task.key}}
     if requests.asked(run_dir):
         failure = {"kind": "transient", "reason": "a stop was asked for", "log": ""}
         return {"failure": failure, tasks.UNSTARTED: True}
     if durations.real and task.kind != "label":
-        return tasks.run(folder, task)
-    _WORK[task.kind](run_dir, durations, task)
+        return tasks.run(str(run_dir), task)
+    seconds = durations.of(task, run_dir)
+    publish = _WORK[task.kind](run_dir, durations, task)
+    sleep(seconds)
+    publish(seconds)
     return {"ok": {"key": task.key}}
 
 
 def _seed(run_dir, durations, task):
     del durations
     found = [one.to_dict() for one in _invented(task, task.inputs["count"], predicted=False)]
-    publish_json(tasks._proposal(run_dir, task.key), {"candidates": found, "pool": []})
+    document = {"candidates": found, "pool": []}
+    return lambda _: publish_json(tasks._proposal(run_dir, task.key), document)
 
 
 def _evolve(run_dir, durations, task):
     """What the real search would give at best: as many distinct structures as it keeps."""
-    config = tasks._config(run_dir)
-    inputs = task.inputs
-    settings = config.search.evolution.times(inputs["effort"], 1, inputs.get("batch", 0))
-    time.sleep(durations.label * durations.evolve * settings.candidates)
-    found = _invented(task, min(settings.candidates, settings.keep), predicted=True)
+    del durations
+    sizes = _sizes(task, run_dir)
+    found = _invented(task, min(sizes.candidates, sizes.keep), predicted=True)
     found.sort(key=lambda one: one.enthalpy)
-    publish_json(
-        tasks._proposal(run_dir, task.key),
-        {
-            "candidates": [one.to_dict() for one in found],
-            "record": {"strain": [settings.candidates, len(found)]},
-            "statistics": [],
-            "rejected": {},
-        },
-    )
+    document = {
+        "candidates": [one.to_dict() for one in found],
+        "record": {"strain": [sizes.candidates, len(found)]},
+        "statistics": [],
+        "rejected": {},
+    }
+    return lambda _: publish_json(tasks._proposal(run_dir, task.key), document)
+
+
+def _sizes(task, run_dir):
+    """Of the search that is asked for."""
+    settings = tasks._config(run_dir).search.evolution
+    return settings.times(task.inputs["effort"], 1, task.inputs.get("batch", 0))
 
 
 def _train(run_dir, durations, task):
-    time.sleep(durations.label * durations.train)
+    del durations
     facts = {
         "labels": len(task.inputs["labels"]),
         "networks": False,
         "energy_rmse_mev_per_atom": 9.0,
         "force_rmse_ev_per_a": 0.1,
-        "seconds": durations.label * durations.train,
     }
     path = tasks.models(run_dir) / task.key / "ensemble.json"
-    publish_json(path, {"facts": facts, "calibration": 1.0})
+
+    def publish(seconds):
+        publish_json(path, {"facts": {**facts, "seconds": seconds}, "calibration": 1.0})
+
+    return publish
 
 
 def _label(run_dir, durations, task):
-    started, seconds = time.time(), durations.of_label(task.ordinal)
     config = tasks._config(run_dir)
     one = Candidate.from_dict(task.inputs["candidate"])
     found = _computed(one, config.engine) if durations.real else _supposed(one, task)
-    time.sleep(max(0.0, started + seconds - time.time()))
-    told = {**found.to_dict(), "seconds": time.time() - started}
-    about = document("label", one.atoms, config.engine, started, [])
-    publish_result(result_folder(tasks.labels(run_dir), task.key), about, label=told)
+    about = document("label", one.atoms, config.engine, time.time(), [])
+    folder = result_folder(tasks.labels(run_dir), task.key)
+
+    def publish(seconds):
+        publish_result(folder, about, label={**found.to_dict(), "seconds": seconds})
+
+    return publish
 
 
 def _supposed(one, task):
@@ -195,15 +275,12 @@ def _invented(task, count, *, predicted):
     made = Crystals(_bases())
     found = []
     for place in range(count):
-        one = made.candidate(f"{task.kind[0]}{task.ordinal:06d}-{place:04d}", _number(task, place))
+        number = 100_000_000 + 10_000 * task.ordinal + place
+        one = made.candidate(f"{task.kind[0]}{task.ordinal:06d}-{place:04d}", number)
         if not predicted:
             one = Candidate(one.id, one.atoms, one.origin, (), None)
         found.append(one)
     return found
-
-
-def _number(task, place):
-    return 100_000_000 + 10_000 * task.ordinal + place
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import bookkeeping
-from simulated import Durations, Sleepers, work
+from simulated import Dreamers, Durations, Sleepers, work
 
 from aga.campaign import loop, requests, tasks
 from aga.campaign.progress import Progress
@@ -59,12 +59,13 @@ class Watch:
         run_dir: the run folder.
         seconds: to measure.
         tell: what a campaign is watched by.
+        clock: seconds.
     """
 
-    def __init__(self, run_dir, seconds, tell):
-        self._run_dir, self._seconds, self._tell = run_dir, seconds, tell
+    def __init__(self, run_dir, seconds, tell, clock):
+        self._run_dir, self._seconds, self._tell, self._clock = run_dir, seconds, tell, clock
         self._generations = None
-        self.opened = time.time()
+        self.opened = clock()
         self.marks = []
         self.turns = 0
 
@@ -76,17 +77,19 @@ class Watch:
         if not self.marks and len(state.generations) > self._generations:
             self._mark()
         self.turns += len(self.marks) == 1
-        if len(self.marks) == 1 and time.time() >= self.marks[0]["time"] + self._seconds:
+        if len(self.marks) == 1 and self._clock() >= self.marks[0]["time"] + self._seconds:
             self._mark()
             requests.ask(self._run_dir)
 
     def _mark(self):
         self.marks.append(
-            {"time": time.time(), "process": time.process_time(), "loop": time.thread_time()}
+            {"time": self._clock(), "process": time.process_time(), "loop": time.thread_time()}
         )
 
 
-def measure(folder, slots, seconds, durations, *, overlap, known=0, history="labelled"):
+def measure(  # noqa: PLR0913 - one for each thing that is varied
+    folder, slots, seconds, durations, *, overlap, known=0, history="labelled", dask=True
+):
     """One campaign; what its workers and its driver did.
 
     Args:
@@ -97,6 +100,7 @@ def measure(folder, slots, seconds, durations, *, overlap, known=0, history="lab
         overlap: of search, labels and training.
         known: structures that are there before.
         history: how they came to be known, see `bookkeeping`.
+        dask: else in a time of its own, where only what the policy decides takes any.
     """
     folder, settings = Path(folder), config(slots, overlap=overlap, real=durations.real)
     if known:
@@ -104,13 +108,14 @@ def measure(folder, slots, seconds, durations, *, overlap, known=0, history="lab
     publish_json(folder / tasks.CONFIG, resolved(settings))
     store = Store(folder, settings)
     before = len(store.state().records)
-    cluster = Sleepers(dft_workers=slots)
+    cluster = (Sleepers if dask else Dreamers)(dft_workers=slots)
     with (
         Path(os.devnull).open("w") as nowhere,
         Progress(folder, nowhere) as progress,
-        Pools(cluster, partial(work, str(folder), durations)) as pools,
+        Pools(cluster, partial(work, run_dir=folder, durations=durations)) as pools,
     ):
-        watch = Watch(folder, seconds, progress)
+        clock = time.time if dask else lambda: pools._crew.now
+        watch = Watch(folder, seconds, progress, clock)
         state = loop.run(store, pools, watch)
     if state.finished:
         raise RuntimeError(f"the campaign ended before its time: {state.finished}")
@@ -120,7 +125,8 @@ def measure(folder, slots, seconds, durations, *, overlap, known=0, history="lab
         "overlap": overlap,
         "search": "real" if durations.real else "simulated",
         "label_seconds": durations.label,
-        "known": known and [known, history],
+        "known": known,
+        "history": history if known else None,
         **shares(watch, state, done, slots),
         "driver_mb": bookkeeping.memory(),
         "warm_up_seconds": round(watch.marks[0]["time"] - watch.opened, 1),
@@ -179,6 +185,7 @@ def main(words=None):
     parser.add_argument("--search", choices=("simulated", "real"), default="simulated")
     parser.add_argument("--known", type=int, default=0, help="structures known before")
     parser.add_argument("--history", choices=bookkeeping.HISTORIES, default="labelled")
+    parser.add_argument("--virtual", action="store_true", help="without Dask, in no time")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
     durations = Durations(options.label, real=options.search == "real")
@@ -187,6 +194,7 @@ def main(words=None):
     for overlap in modes:
         for slots in map(int, options.workers.split(",")):
             inputs = {"overlap": overlap, "known": options.known, "history": options.history}
+            inputs["dask"] = not options.virtual
             rows.append(alone(slots, options.seconds, durations, **inputs))
             if options.json:
                 print(json.dumps(rows[-1]), flush=True)
