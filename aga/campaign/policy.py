@@ -97,10 +97,9 @@ def _seed(state: State, count: int | None = None) -> Decision:
 
 def _trouble(state: State) -> str:
     """Why the campaign cannot go on, or an empty string."""
-    for record in state.since_resumed:
-        if record.progress == "failed" and record.kind in ("seed", "evolve", "train"):
-            failure = record.outcome["failure"]
-            return f"{record.kind} (task {record.ordinal}) failed: {failure['reason']}"
+    if broken := state.breakage:
+        failure = broken.outcome["failure"]
+        return f"{broken.kind} (task {broken.ordinal}) failed: {failure['reason']}"
     failed = state.failures
     if not failed or state.seed_tries < SEED_TRIES or state.outstanding():
         return ""
@@ -144,8 +143,10 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
         return []
     room = batch_size(state, slots) - picked(state, generation)
     if state.config.overlap:
-        waiting = len(state.outstanding("label", "relax"))
-        room = min(room, slots["dft"] + ahead(slots["dft"]) - waiting)
+        spare = ahead(slots["dft"])
+        free = slots["dft"] + spare - len(state.outstanding("label", "relax"))
+        # to choose is to look at every candidate: not for each of many slots that becomes free
+        room = min(room, free) if free >= spare - spare // 2 else 0
     room = min(room, state.labels_left)
     if room <= 0:
         return []

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aga.search.archive import Archive
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.hull import ON_HULL
-from aga.search.similarity import KnownCrystals, distance, near, same_form
+from aga.search.similarity import apart, distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -102,27 +102,29 @@ class Acquisition(BaseModel, ABC):
             n: free places.
         """
         archive = Archive.of(known)
-        lowest = min((one.height for one in known), default=inf)
+        lowest = min((one.height for one in archive), default=inf)
         blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
         ordered = self._ordered(candidates, lowest)
-        asked = KnownCrystals(pending)
-        hopeful = _may_be_stable if _several(known) else _anything
+        asked = [*pending]
         far: dict[str, float] = {}
         chosen: list[Candidate] = []
         while ordered and len(chosen) < n:
             if self._explores(len(archive) + len(asked)):
-                far = far or {one.id: archive.distance(one) for one in ordered if hopeful(one)}
+                far = far or _novelty(ordered, archive, asked)
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -min(far.get(one.id, 0.0), asked.distance(one)))
+                ordered.sort(key=lambda one: -far[one.id])
             elif self._exploits(len(archive) + len(asked)):
                 ordered.sort(key=lambda one: one.height + (one.spread or 0.0))
             candidate = next((one for one in ordered if blocks.free(one)), None)
             if candidate is None:
                 break
             blocks.take(candidate)
-            asked.add(candidate)
+            asked.append(candidate)
             chosen.append(candidate)
             ordered = self._ordered([one for one in ordered if one is not candidate], lowest)
+            if far:
+                nearer = apart(ordered, [candidate])
+                far = {o.id: min(far[o.id], d) for o, d in zip(ordered, nearer, strict=True)}
         return chosen
 
     def _explores(self, asked: int) -> bool:
@@ -167,9 +169,16 @@ class Acquisition(BaseModel, ABC):
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
 
-def _several(known: Sequence[Known]) -> bool:
-    """Whether structures stand on a hull of several compositions."""
-    return len({one.formula for one in known}) > 1
+def _novelty(
+    candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
+) -> dict[str, float]:
+    """How far each is from all that is labelled or asked for; 0 of what is not worth a look."""
+    hopeful = _may_be_stable if archive.several else _anything
+    far = dict.fromkeys((one.id for one in candidates), 0.0)
+    looked = [one for one in candidates if hopeful(one)]
+    for one, *distances in zip(looked, archive.distances(looked), apart(looked, asked), strict=True):
+        far[one.id] = min(distances)
+    return far
 
 
 def _is_news(one: Candidate, label: Known, lowest: float) -> bool:
@@ -202,7 +211,7 @@ class _Blocks:
         self._known = known
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
-        self._best = _best(self._known)
+        self._best = _best(self._known, lowest)
         self._lowest = lowest
         # a twin that is being labelled is the one allowed
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
@@ -253,9 +262,9 @@ class _Blocks:
         )
 
 
-def _best(known: Sequence[Known]) -> dict[str, Known]:
+def _best(known: Sequence[Known], lowest: float) -> dict[str, Known]:
     """The lowest label by formula: of each composition on the hull, or the only one."""
-    limit = min((one.height for one in known), default=0.0) + ON_HULL
+    limit = lowest + ON_HULL
     found: dict[str, Known] = {}
     for one in sorted(
         (one for one in known if one.height <= limit), key=lambda one: (one.height, one.id)
