@@ -13,9 +13,9 @@ from calculators.task import Outcome, Pool, Task, Work, ahead
 class Pools:
     """Three pools (search, dft, train) on one cluster; its workers run ``work`` on every task.
 
-    A pool takes a few tasks more than it has slots (`calculators.task.ahead`), so that no slot waits
-    for the driver. What else is to be done stays with the driver, which may change its mind about
-    it.
+    A pool takes a few tasks more than it has slots (`calculators.task.ahead`), so that no slot
+    waits for the driver. What else is to be done stays with the driver, which may change its mind
+    about it.
 
     Use as a context manager: on any way out, Ctrl-C included, all workers end within seconds. They
     also end when this process is killed (jobs of a batch system at the next start).
@@ -80,9 +80,11 @@ class Pools:
 
         Returns as soon as a pool has used up half of what waited for its slots (with few slots:
         as soon as there is an outcome), after ``timeout`` [s], or at once when nothing is in
-        flight: of hundreds of slots one is free at every moment, and a driver that looked at each
-        alone would do nothing else. Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``:
-        started, finished [s since 1970], worker. A failure is transient when workers were lost,
+        flight. Of hundreds of slots one becomes free at every moment, and a driver that looked at
+        each alone would do nothing else.
+
+        Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``: started,
+        finished [s since 1970], worker. A failure is transient when workers were lost,
         permanent when the task raised an exception; ``meta`` then has its ``traceback``.
 
         Raises:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aga.campaign import confirmation
+from aga.campaign.feeding import batch_size, label_room, running_out
 from aga.campaign.spaces import missing_ends, plain_space
 from aga.campaign.state import Decision, Generation, State, label_references
 from aga.campaign.stopping import (
@@ -31,7 +32,7 @@ from aga.search.aims import chances
 from aga.search.candidate import Candidate, Known
 from aga.search.compositions import named, reduced
 from aga.search.volumes import mixture_volume
-from calculators.task import Pool, ahead
+from calculators.task import Pool
 
 #: random structures that an ensemble is shown at a time when it trusts nothing it proposes
 MORE_SEEDS = 4
@@ -74,13 +75,6 @@ def _search(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     labels, train = _label(state, slots), _train(state, slots)
     evolve = _evolve(state, slots, [*labels, *train])
     return [*labels, *train, *evolve] if state.config.overlap else train or labels or evolve
-
-
-def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
-    """Labels per generation; without overlap the same on every machine."""
-    if state.config.search.batch is not None:
-        return state.config.search.batch
-    return max(4, 2 * slots["dft"]) if state.config.overlap else 4
 
 
 def _seed(state: State, count: int | None = None) -> Decision:
@@ -141,13 +135,7 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     generation = state.current
     if generation is None:
         return []
-    room = batch_size(state, slots) - picked(state, generation)
-    if state.config.overlap:
-        spare = ahead(slots["dft"])
-        free = slots["dft"] + spare - len(state.outstanding("label", "relax"))
-        # to choose is to look at every candidate: not for each of many slots that becomes free
-        room = min(room, free) if free >= spare - spare // 2 else 0
-    room = min(room, state.labels_left)
+    room = label_room(state, slots, generation)
     if room <= 0:
         return []
     purpose, chosen = _wanted(state, generation, room)
@@ -210,9 +198,7 @@ def _train_inputs(state: State) -> dict[str, Any]:
     }
 
 
-def _evolve(
-    state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]
-) -> list[Decision]:
+def _evolve(state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]) -> list[Decision]:
     """The genetic algorithm on the newest model, or again where nothing is left to do.
 
     Args:
@@ -226,7 +212,7 @@ def _evolve(
     newest = state.models[-1]
     stale = generation is None or generation.model != newest.key
     idle = not decided and not state.outstanding("label", "train")
-    if not (stale or idle or _running_out(state, slots, decided)):
+    if not (stale or idle or running_out(state, slots, decided)):
         return []
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
@@ -241,34 +227,6 @@ def _evolve(
     if state.config.compositions is not None:
         inputs["chances"] = aims(state)
     return [Decision("evolve", inputs)]
-
-
-def _running_out(
-    state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]
-) -> bool:
-    """Whether DFT would soon wait for candidates: the search goes on while others train.
-
-    A training that has only just begun is waited for, because its ensemble proposes better; labels
-    that have come in since it began tell the time. So is the next label, where all that a
-    generation has brought is known.
-
-    Args:
-        state: the campaign, with a generation on its newest model.
-        slots: see `due`.
-        decided: labels and trainings of this turn.
-    """
-    generation, dft = state.current, slots["dft"]
-    new = sum(one.kind == "label" for one in decided)
-    if generation is None or not state.config.overlap or settled(state) or state.labels_left <= new:
-        return False
-    begun = [one.inputs for one in (*state.outstanding("train"), *decided) if one.kind == "train"]
-    since = min((state.distinct_labels - len(inputs["labels"]) for inputs in begun), default=dft)
-    if since < max(1, dft // 4):
-        return False
-    asked = picked(state, generation) + new
-    left = min(batch_size(state, slots), len(generation.ids)) - asked
-    waiting = len(state.outstanding("label")) + new
-    return asked > 0 and (left < dft // 4 or waiting <= dft)
 
 
 def aims(state: State) -> dict[str, float]:

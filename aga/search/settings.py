@@ -57,9 +57,7 @@ class EvolutionSettings(BaseModel):
         0.1, ge=0, description="Tolerance of restoring the symmetry of parents [Å]; 0: as they are."
     )
 
-    def times(
-        self, effort: float, compositions: int = 1, labels: int = 0
-    ) -> "EvolutionSettings":
+    def times(self, effort: float, compositions: int = 1, labels: int = 0) -> "EvolutionSettings":
         """The same search with ``effort`` times as many candidates, or more for many compositions.
 
         For many ``labels`` at a time there must be enough to choose from.

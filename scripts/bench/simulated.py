@@ -1,7 +1,7 @@
 """Workers that sleep: many slots in few processes, and work that lasts as long as the real work.
 
 Durations are given in those of a label, so that an hour of DFT may be compressed into seconds. What
-the workers say is invented or, where the search is ``real``, all but the time of the labels is real.
+workers say is invented or, where the search is ``real``, all but the time of the labels is real.
 """
 
 import heapq
@@ -9,12 +9,12 @@ import logging
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp
 from pathlib import Path
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 import dask
 from bookkeeping import Crystals, label, made_of
@@ -27,7 +27,7 @@ from calculators.clusters._dask_crew import SETTINGS, DaskCrew, Fixed, interrupt
 from calculators.clusters._dask_local import CLOSE_LIMIT_S, HOST, LocalNanny
 from calculators.gates import LabelGates
 from calculators.publish import publish_json
-from calculators.results import document, publish_result, result_folder
+from calculators.results import document, publish_result, record_start, result_folder
 from calculators.single_point import calculate
 from calculators.task import POOLS
 from potentials.structures import bare
@@ -127,21 +127,39 @@ class Sleepers(Cluster):
         }
 
 
+@dataclass
+class Dream:
+    """A time that passes while nobody waits.
+
+    Attributes:
+        now: seconds since it began.
+        started: when each task began, by ordinal.
+    """
+
+    now: float = 0.0
+    started: dict[int, float] = field(default_factory=dict)
+
+
 class Dreamers(Sleepers):
-    """The same slots in a time of their own, which passes while nobody waits: without Dask."""
+    """The same slots in a time of their own, without Dask.
+
+    Attributes:
+        dream: their time.
+    """
+
+    dream: Any
 
     def open(self, work, needs=None):
         """Nothing to start."""
         del needs
-        return DreamingCrew(work, self.slots())
+        return DreamingCrew(work, self.slots(), self.dream)
 
 
 class DreamingCrew(Crew):
     """Ends the task that is next to end whenever it is asked for outcomes."""
 
-    def __init__(self, work, slots):
-        self.now = 0.0
-        self._work, self._slots = work, slots
+    def __init__(self, work, slots, dream):
+        self._work, self._slots, self._dream = work, slots, dream
         self._waiting = {pool: deque() for pool in POOLS}
         self._running = []
         self._free = dict(slots)
@@ -159,18 +177,19 @@ class DreamingCrew(Crew):
         while self._waiting[pool] and self._free[pool]:
             task = self._waiting[pool].popleft()
             self._free[pool] -= 1
-            slept = []
+            now, slept = self._dream.now, []
+            self._dream.started[task.ordinal] = now
             outcome = self._work(task, sleep=slept.append)
-            end = self.now + sum(slept)
-            meta = {"started": self.now, "finished": end, "worker": pool}
-            heapq.heappush(self._running, (end, task.ordinal, task, {**outcome, "meta": meta}))
+            meta = {"started": now, "finished": now + sum(slept), "worker": pool}
+            row = (meta["finished"], task.ordinal, task, {**outcome, "meta": meta})
+            heapq.heappush(self._running, row)
 
     def finished(self, timeout):
         """The next one, if it ends in time."""
-        if not self._running or self._running[0][0] > self.now + timeout:
-            self.now += timeout
+        if not self._running or self._running[0][0] > self._dream.now + timeout:
+            self._dream.now += timeout
             return []
-        self.now, _, task, outcome = heapq.heappop(self._running)
+        self._dream.now, _, task, outcome = heapq.heappop(self._running)
         self._free[task.pool] += 1
         self._fill(task.pool)
         return [(task, outcome)]
@@ -195,6 +214,8 @@ def work(task, *, run_dir, durations, sleep=time.sleep):
         return tasks.run(str(run_dir), task)
     seconds = durations.of(task, run_dir)
     publish = _WORK[task.kind](run_dir, durations, task)
+    if task.kind == "label":
+        record_start(result_folder(tasks.labels(run_dir), task.key))
     sleep(seconds)
     publish(seconds)
     return {"ok": {"key": task.key}}
@@ -204,7 +225,7 @@ def _seed(run_dir, durations, task):
     del durations
     found = [one.to_dict() for one in _invented(task, task.inputs["count"], predicted=False)]
     document = {"candidates": found, "pool": []}
-    return lambda _: publish_json(tasks._proposal(run_dir, task.key), document)
+    return lambda _: publish_json(tasks.proposal_path(run_dir, task.key), document)
 
 
 def _evolve(run_dir, durations, task):
@@ -219,12 +240,12 @@ def _evolve(run_dir, durations, task):
         "statistics": [],
         "rejected": {},
     }
-    return lambda _: publish_json(tasks._proposal(run_dir, task.key), document)
+    return lambda _: publish_json(tasks.proposal_path(run_dir, task.key), document)
 
 
 def _sizes(task, run_dir):
     """Of the search that is asked for."""
-    settings = tasks._config(run_dir).search.evolution
+    settings = tasks.settings(run_dir).search.evolution
     return settings.times(task.inputs["effort"], 1, task.inputs.get("batch", 0))
 
 
@@ -245,7 +266,7 @@ def _train(run_dir, durations, task):
 
 
 def _label(run_dir, durations, task):
-    config = tasks._config(run_dir)
+    config = tasks.settings(run_dir)
     one = Candidate.from_dict(task.inputs["candidate"])
     found = _computed(one, config.engine) if durations.real else _supposed(one, task)
     about = document("label", one.atoms, config.engine, time.time(), [])

@@ -1,12 +1,12 @@
-"""How busy the DFT workers are: labels in a fixed time against their number, with and without overlap.
+"""How busy DFT workers are: labels in a fixed time against their number, in turns and overlapped.
 
 The loop of the campaign, its policy and database, the pools, Dask's scheduler and the files of the
 labels are real; the engine sleeps, as do the search and the training (`simulated.py`), because no
 machine of a few cores could do their work for hundreds of slots. ``--search real`` lets these two
 work in earnest, which few slots allow.
 
-Measured is from the first generation on, for ``--seconds``; then what runs is finished. Slots are
-busy while an engine sleeps, and at no other time. The driver is the process of the loop; Dask's
+Measured is from the first generation on, for ``--seconds``. Slots are busy while an engine sleeps,
+and at no other time. The driver is the process of the loop; Dask's
 scheduler runs in it, as with ``cluster: {kind: local}``.
 
     python scripts/bench/utilisation.py --workers 1,4,16,64,256 --json
@@ -17,19 +17,21 @@ import json
 import os
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import bookkeeping
-from simulated import Dreamers, Durations, Sleepers, work
+from simulated import Dream, Dreamers, Durations, Sleepers, work
 
-from aga.campaign import loop, requests, tasks
+from aga.campaign import loop, tasks
 from aga.campaign.progress import Progress
 from aga.campaign.store import Store
 from aga.config import CampaignConfig, resolved
 from aga.report.timeline import intervals
 from calculators.pools import Pools
 from calculators.publish import publish_json
+from calculators.results import result_folder
 
 #: more than any campaign here can spend
 ENDLESS = 10_000_000
@@ -52,18 +54,21 @@ def config(slots, *, overlap, real):
     )
 
 
+class EnoughError(Exception):
+    """The time to measure is over."""
+
+
 class Watch:
-    """Looks at the clocks when the first new generation is there, and asks to stop in time.
+    """Looks at the clocks when the first new generation is there, and ends the campaign in time.
 
     Args:
-        run_dir: the run folder.
         seconds: to measure.
         tell: what a campaign is watched by.
         clock: seconds.
     """
 
-    def __init__(self, run_dir, seconds, tell, clock):
-        self._run_dir, self._seconds, self._tell, self._clock = run_dir, seconds, tell, clock
+    def __init__(self, seconds, tell, clock):
+        self._seconds, self._tell, self._clock = seconds, tell, clock
         self._generations = None
         self.opened = clock()
         self.marks = []
@@ -79,7 +84,7 @@ class Watch:
         self.turns += len(self.marks) == 1
         if len(self.marks) == 1 and self._clock() >= self.marks[0]["time"] + self._seconds:
             self._mark()
-            requests.ask(self._run_dir)
+            raise EnoughError
 
     def _mark(self):
         self.marks.append(
@@ -87,9 +92,7 @@ class Watch:
         )
 
 
-def measure(  # noqa: PLR0913 - one for each thing that is varied
-    folder, slots, seconds, durations, *, overlap, known=0, history="labelled", dask=True
-):
+def measure(folder, slots, seconds, durations, *, overlap, known=0, history="labelled", dask=True):
     """One campaign; what its workers and its driver did.
 
     Args:
@@ -108,26 +111,30 @@ def measure(  # noqa: PLR0913 - one for each thing that is varied
     publish_json(folder / tasks.CONFIG, resolved(settings))
     store = Store(folder, settings)
     before = len(store.state().records)
-    cluster = (Sleepers if dask else Dreamers)(dft_workers=slots)
+    dream = Dream()
+    cluster = Sleepers(dft_workers=slots) if dask else Dreamers(dft_workers=slots, dream=dream)
     with (
         Path(os.devnull).open("w") as nowhere,
         Progress(folder, nowhere) as progress,
         Pools(cluster, partial(work, run_dir=folder, durations=durations)) as pools,
     ):
-        clock = time.time if dask else lambda: pools._crew.now
-        watch = Watch(folder, seconds, progress, clock)
-        state = loop.run(store, pools, watch)
+        watch = Watch(seconds, progress, time.time if dask else lambda: dream.now)
+        with suppress(EnoughError):
+            loop.run(store, pools, watch)
+    state = store.state()
     if state.finished:
         raise RuntimeError(f"the campaign ended before its time: {state.finished}")
-    done = [one for one in state.labelled if one.ordinal >= before]
+    labels = [one for one in state.of_kind("label") if one.ordinal >= before]
+    work_done = [(begun(folder, one, dream.started), durations.of(one, folder)) for one in labels]
     row = {
         "workers": slots,
         "overlap": overlap,
         "search": "real" if durations.real else "simulated",
         "label_seconds": durations.label,
+        "scheduler": "dask" if dask else "none",
         "known": known,
         "history": history if known else None,
-        **shares(watch, state, done, slots),
+        **shares(watch, state, [one for one in work_done if one[0] is not None], slots),
         "driver_mb": bookkeeping.memory(),
         "warm_up_seconds": round(watch.marks[0]["time"] - watch.opened, 1),
     }
@@ -135,17 +142,23 @@ def measure(  # noqa: PLR0913 - one for each thing that is varied
     return row
 
 
-def shares(watch, state, done, slots):
-    """What was reached between the two looks at the clocks."""
+def begun(folder, record, started):
+    """When the engine began with a label, which may not be finished; None: it has not begun."""
+    if record.ordinal in started:
+        return started[record.ordinal]
+    path = result_folder(tasks.labels(folder), record.key) / "starts"
+    return json.loads(path.read_text().splitlines()[0])["time"] if path.is_file() else None
+
+
+def shares(watch, state, labelled, slots):
+    """What was reached between the two looks at the clocks; labels by start and seconds."""
     first, last = watch.marks
     wall = last["time"] - first["time"]
-    seconds = {one.ordinal: one.label.seconds for one in done}
     busy, labels = 0.0, 0.0
-    for one in done:
-        start = state.records[one.ordinal].outcome["meta"]["started"]
-        inside = min(start + seconds[one.ordinal], last["time"]) - max(start, first["time"])
+    for start, seconds in labelled:
+        inside = min(start + seconds, last["time"]) - max(start, first["time"])
         busy += max(0.0, inside)
-        labels += max(0.0, inside) / seconds[one.ordinal]
+        labels += max(0.0, inside) / seconds
     others = [
         (one.kind, max(0.0, min(one.end, last["time"]) - max(one.start, first["time"])))
         for one in intervals(state)
@@ -175,6 +188,35 @@ def table(rows):
         print("".join(f"{row[name]!s:>18}" for name in names))
 
 
+def draw(rows, path):
+    """Busy slots, and labels an hour, against the number of workers."""
+    from aga.report import drawing
+
+    with drawing.style():
+        picture = drawing.figure((9.0, 3.6))
+        busy, labels = picture.subplots(1, 2)
+        for overlap, look in ((True, (drawing.BLUE, "o-")), (False, (drawing.ORANGE, "s--"))):
+            own = sorted((r["workers"], r) for r in rows if r["overlap"] is overlap)
+            sizes = [size for size, _ in own]
+            name = "with overlap" if overlap else "in turns"
+            style = {"color": look[0], "label": name}
+            busy.plot(sizes, [100 * row["busy_fraction"] for _, row in own], look[1], **style)
+            per_slot = [row["labels_per_hour"] * row["label_seconds"] / 3600 for _, row in own]
+            labels.plot(sizes, per_slot, look[1], **style)
+        sizes = sorted({row["workers"] for row in rows})
+        labels.plot(sizes, sizes, color=drawing.GREY, lw=1, ls=":", label="every slot always busy")
+        busy.axhline(95, color=drawing.GREY, lw=1, ls=":")
+        busy.set(ylim=(0, 102), ylabel="DFT slots busy [%]")
+        labels.set(yscale="log", ylabel="labels in the mean time of one")
+        for axes in (busy, labels):
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.set_xlabel("DFT slots")
+        busy.legend(loc="lower left")
+        labels.legend(loc="upper left")
+        picture.savefig(path, dpi=150)
+
+
 def main(words=None):
     """Measure every number of workers; print a table or one JSON object per row."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,20 +228,34 @@ def main(words=None):
     parser.add_argument("--known", type=int, default=0, help="structures known before")
     parser.add_argument("--history", choices=bookkeeping.HISTORIES, default="labelled")
     parser.add_argument("--virtual", action="store_true", help="without Dask, in no time")
+    parser.add_argument("--rows", type=Path, help="measure nothing: rows of --json from a file")
+    parser.add_argument("--plot", type=Path, help="draw the rows (PNG, SVG)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
+    rows = [*measured(options)] if options.rows is None else read(options.rows)
+    if options.plot:
+        draw(rows, options.plot)
+    if not options.json:
+        table(rows)
+
+
+def read(path):
+    """Rows that were measured before."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def measured(options):
+    """A row for every size and way; printed as soon as it is there, if JSON is asked for."""
     durations = Durations(options.label, real=options.search == "real")
     modes = {"yes": (True,), "no": (False,), "both": (True, False)}[options.overlap]
-    rows = []
     for overlap in modes:
         for slots in map(int, options.workers.split(",")):
             inputs = {"overlap": overlap, "known": options.known, "history": options.history}
             inputs["dask"] = not options.virtual
-            rows.append(alone(slots, options.seconds, durations, **inputs))
+            row = alone(slots, options.seconds, durations, **inputs)
             if options.json:
-                print(json.dumps(rows[-1]), flush=True)
-    if not options.json:
-        table(rows)
+                print(json.dumps(row), flush=True)
+            yield row
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ def _novelty(
     hopeful = _may_be_stable if archive.several else _anything
     far = dict.fromkeys((one.id for one in candidates), 0.0)
     looked = [one for one in candidates if hopeful(one)]
-    for one, *distances in zip(looked, archive.distances(looked), apart(looked, asked), strict=True):
+    known = archive.distances(looked)
+    for one, *distances in zip(looked, known, apart(looked, asked), strict=True):
         far[one.id] = min(distances)
     return far
 
