@@ -5,8 +5,8 @@ labels are real; the engine sleeps, as do the search and the training (`simulate
 machine of a few cores could do their work for hundreds of slots. ``--search real`` lets these two
 work in earnest, which few slots allow.
 
-Measured is from the first generation on, for ``--seconds``. Slots are busy while an engine sleeps,
-and at no other time. The driver is the process of the loop; Dask's
+Measured is for ``--seconds`` from the first generation on, when all slots have work. Slots are busy
+while an engine sleeps, and at no other time. The driver is the process of the loop, and Dask's
 scheduler runs in it, as with ``cluster: {kind: local}``.
 
     python scripts/bench/utilisation.py --workers 1,4,16,64,256 --json
@@ -59,16 +59,19 @@ class EnoughError(Exception):
 
 
 class Watch:
-    """Looks at the clocks when the first new generation is there, and ends the campaign in time.
+    """Looks at the clocks when all slots have work for the first time after a new generation.
+
+    When the time is over it ends the campaign.
 
     Args:
+        slots: for labels.
         seconds: to measure.
         tell: what a campaign is watched by.
         clock: seconds.
     """
 
-    def __init__(self, seconds, tell, clock):
-        self._seconds, self._tell, self._clock = seconds, tell, clock
+    def __init__(self, slots, seconds, tell, clock):
+        self._slots, self._seconds, self._tell, self._clock = slots, seconds, tell, clock
         self._generations = None
         self.opened = clock()
         self.marks = []
@@ -79,7 +82,8 @@ class Watch:
         self._tell(state, pools, records)
         if self._generations is None:
             self._generations = len(state.generations)
-        if not self.marks and len(state.generations) > self._generations:
+        searched = len(state.generations) > self._generations
+        if not self.marks and searched and len(state.outstanding("label")) >= self._slots:
             self._mark()
         self.turns += len(self.marks) == 1
         if len(self.marks) == 1 and self._clock() >= self.marks[0]["time"] + self._seconds:
@@ -118,7 +122,7 @@ def measure(folder, slots, seconds, durations, *, overlap, known=0, history="lab
         Progress(folder, nowhere) as progress,
         Pools(cluster, partial(work, run_dir=folder, durations=durations)) as pools,
     ):
-        watch = Watch(seconds, progress, time.time if dask else lambda: dream.now)
+        watch = Watch(slots, seconds, progress, time.time if dask else lambda: dream.now)
         with suppress(EnoughError):
             loop.run(store, pools, watch)
     state = store.state()

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.archive import Archive
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.hull import ON_HULL
-from aga.search.similarity import apart, distance, near, same_form
+from aga.search.similarity import FloatArray, apart, distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -104,27 +105,27 @@ class Acquisition(BaseModel, ABC):
         archive = Archive.of(known)
         lowest = min((one.height for one in archive), default=inf)
         blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
-        ordered = self._ordered(candidates, lowest)
+        ranked = self._ordered(candidates, lowest)
         asked = [*pending]
-        far: dict[str, float] = {}
+        novelty: _Novelty | None = None
         chosen: list[Candidate] = []
-        while ordered and len(chosen) < n:
+        while len(chosen) < n:
+            queue = ranked
             if self._explores(len(archive) + len(asked)):
-                far = far or _novelty(ordered, archive, asked)
+                novelty = novelty or _Novelty(ranked, archive, asked)
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -far[one.id])
+                queue = sorted(ranked, key=novelty.lateness)
             elif self._exploits(len(archive) + len(asked)):
-                ordered.sort(key=lambda one: one.height + (one.spread or 0.0))
-            candidate = next((one for one in ordered if blocks.free(one)), None)
+                queue = sorted(ranked, key=lambda one: one.height + (one.spread or 0.0))
+            candidate = blocks.first_free(queue)
             if candidate is None:
                 break
             blocks.take(candidate)
             asked.append(candidate)
             chosen.append(candidate)
-            ordered = self._ordered([one for one in ordered if one is not candidate], lowest)
-            if far:
-                nearer = apart(ordered, [candidate])
-                far = {o.id: min(far[o.id], d) for o, d in zip(ordered, nearer, strict=True)}
+            ranked = [one for one in ranked if one is not candidate]
+            if novelty is not None:
+                novelty.take(candidate)
         return chosen
 
     def _explores(self, asked: int) -> bool:
@@ -169,17 +170,41 @@ class Acquisition(BaseModel, ABC):
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
 
-def _novelty(
-    candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
-) -> dict[str, float]:
-    """How far each is from all that is labelled or asked for; 0 of what is not worth a look."""
-    hopeful = _may_be_stable if archive.several else _anything
-    far = dict.fromkeys((one.id for one in candidates), 0.0)
-    looked = [one for one in candidates if hopeful(one)]
-    known = archive.distances(looked)
-    for one, *distances in zip(looked, known, apart(looked, asked), strict=True):
-        far[one.id] = min(distances)
-    return far
+class _Novelty:
+    """How far candidates are from all that is labelled or asked for.
+
+    Args:
+        candidates: offered.
+        archive: what is labelled.
+        asked: what is being labelled.
+    """
+
+    def __init__(
+        self, candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
+    ) -> None:
+        hopeful = _may_be_stable if archive.several else _anything
+        looked = [one for one in candidates if hopeful(one)]
+        found = zip(archive.distances(looked), apart(looked, asked), strict=True)
+        self._far = {one.id: min(both) for one, both in zip(looked, found, strict=True)}
+        self._alike: dict[str, list[Candidate]] = {}
+        for one in looked:
+            self._alike.setdefault(one.formula, []).append(one)
+        self._prints: dict[str, FloatArray] = {}
+
+    def lateness(self, one: Candidate) -> float:
+        """The least like anything comes first; last what is not worth a look."""
+        return -self._far.get(one.id, 0.0)
+
+    def take(self, taken: Candidate) -> None:
+        """Another one is asked for."""
+        alike = self._alike.get(taken.formula)
+        if alike is None:
+            return
+        if taken.formula not in self._prints:
+            self._prints[taken.formula] = np.array([one.fingerprint for one in alike])
+        common = self._prints[taken.formula] @ taken.fingerprint
+        for one, share in zip(alike, common.tolist(), strict=True):
+            self._far[one.id] = min(self._far[one.id], max(0.0, 1.0 - share))
 
 
 def _is_news(one: Candidate, label: Known, lowest: float) -> bool:
@@ -215,7 +240,16 @@ class _Blocks:
         self._best = _best(self._known, lowest)
         self._lowest = lowest
         # a twin that is being labelled is the one allowed
+        self._barred: set[str] = set()
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
+
+    def first_free(self, queue: Sequence[Candidate]) -> Candidate | None:
+        """The first that nothing stands in the way of; what is blocked once stays so."""
+        for one in queue:
+            if one.id not in self._barred and self.free(one):
+                return one
+            self._barred.add(one.id)
+        return None
 
     def free(self, candidate: Candidate) -> bool:
         """Whether nothing labelled, pending or taken is the same structure."""
