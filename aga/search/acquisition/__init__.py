@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from aga.search.archive import Archive
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.hull import ON_HULL
-from aga.search.similarity import FloatArray, apart, distance, near, same_form
+from aga.search.novelty import Novelty
+from aga.search.similarity import distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -107,12 +107,12 @@ class Acquisition(BaseModel, ABC):
         blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
         ranked = self._ordered(candidates, lowest)
         asked = [*pending]
-        novelty: _Novelty | None = None
+        novelty: Novelty | None = None
         chosen: list[Candidate] = []
         while len(chosen) < n:
             queue = ranked
             if self._explores(len(archive) + len(asked)):
-                novelty = novelty or _Novelty(ranked, archive, asked)
+                novelty = novelty or _novelty(ranked, archive, asked)
                 # of compositions that nobody has labelled the most wanted comes first
                 queue = sorted(ranked, key=novelty.lateness)
             elif self._exploits(len(archive) + len(asked)):
@@ -170,41 +170,12 @@ class Acquisition(BaseModel, ABC):
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
 
-class _Novelty:
-    """How far candidates are from all that is labelled or asked for.
-
-    Args:
-        candidates: offered.
-        archive: what is labelled.
-        asked: what is being labelled.
-    """
-
-    def __init__(
-        self, candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
-    ) -> None:
-        hopeful = _may_be_stable if archive.several else _anything
-        looked = [one for one in candidates if hopeful(one)]
-        found = zip(archive.distances(looked), apart(looked, asked), strict=True)
-        self._far = {one.id: min(both) for one, both in zip(looked, found, strict=True)}
-        self._alike: dict[str, list[Candidate]] = {}
-        for one in looked:
-            self._alike.setdefault(one.formula, []).append(one)
-        self._prints: dict[str, FloatArray] = {}
-
-    def lateness(self, one: Candidate) -> float:
-        """The least like anything comes first; last what is not worth a look."""
-        return -self._far.get(one.id, 0.0)
-
-    def take(self, taken: Candidate) -> None:
-        """Another one is asked for."""
-        alike = self._alike.get(taken.formula)
-        if alike is None:
-            return
-        if taken.formula not in self._prints:
-            self._prints[taken.formula] = np.array([one.fingerprint for one in alike])
-        common = self._prints[taken.formula] @ taken.fingerprint
-        for one, share in zip(alike, common.tolist(), strict=True):
-            self._far[one.id] = min(self._far[one.id], max(0.0, 1.0 - share))
+def _novelty(
+    candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
+) -> Novelty:
+    """How far those that are worth a look are from all that is labelled or asked for."""
+    hopeful = _may_be_stable if archive.several else _anything
+    return Novelty([one for one in candidates if hopeful(one)], archive, asked)
 
 
 def _is_news(one: Candidate, label: Known, lowest: float) -> bool:
