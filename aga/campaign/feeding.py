@@ -44,9 +44,9 @@ def running_out(state: State, slots: Mapping[Pool, int], decided: Sequence[Decis
     new = sum(one.kind == "label" for one in decided)
     if generation is None or not state.config.overlap or settled(state) or state.labels_left <= new:
         return False
-    begun = [one.inputs for one in (*state.outstanding("train"), *decided) if one.kind == "train"]
-    since = min((state.distinct_labels - len(inputs["labels"]) for inputs in begun), default=dft)
-    if since < max(1, dft // 4):
+    named = [len(one.inputs["labels"]) for one in decided if one.kind == "train"]
+    named += [len(one.inputs["labels"]) for one in state.outstanding("train")]
+    if named and state.distinct_labels - max(named) < max(1, dft // 4):
         return False
     asked = picked(state, generation) + new
     left = min(batch_size(state, slots), len(generation.ids)) - asked
