@@ -1,18 +1,21 @@
 """The pools of a campaign: a bounded window of tasks on a cluster, and what came of them."""
 
+import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from calculators.clusters import Cluster, Needs
-from calculators.task import Outcome, Pool, Task, Work
+from calculators.task import Outcome, Pool, Task, Work, ahead
 
 
 class Pools:
     """Three pools (search, dft, train) on one cluster; its workers run ``work`` on every task.
 
-    A pool takes one task more than it has slots, so that no slot waits for the driver. What else is
-    to be done stays with the driver, which may change its mind about it.
+    A pool takes a few tasks more than it has slots (`calculators.task.ahead`), so that no slot
+    waits for the driver. What else is to be done stays with the driver, which may change its mind
+    about it.
 
     Use as a context manager: on any way out, Ctrl-C included, all workers end within seconds. They
     also end when this process is killed (jobs of a batch system at the next start).
@@ -45,7 +48,11 @@ class Pools:
     def free(self, pool: Pool) -> int:
         """How many more tasks `submit` takes for this pool now."""
         used = Counter(task.pool for task in self._tasks.values())
-        return max(0, self.slots(pool) + 1 - used[pool])
+        return max(0, self._room(pool) - used[pool])
+
+    def _room(self, pool: Pool) -> int:
+        slots = self.slots(pool)
+        return slots + ahead(slots)
 
     def in_flight(self) -> frozenset[int]:
         """Ordinals of the tasks submitted whose outcome has not been handed out."""
@@ -62,7 +69,7 @@ class Pools:
             raise ValueError(f"task {task.ordinal} ({task.kind}) is in flight already")
         if not self.free(task.pool):
             raise RuntimeError(
-                f"pool {task.pool} has {self.slots(task.pool) + 1} tasks in flight and takes no "
+                f"pool {task.pool} has {self._room(task.pool)} tasks in flight and takes no "
                 f"more; ask free({task.pool!r}) before task {task.ordinal} is submitted"
             )
         self._crew.start(task)
@@ -71,9 +78,13 @@ class Pools:
     def completed(self, timeout: float) -> list[tuple[Task, Outcome]]:
         """Outcomes since the last call, by ordinal.
 
-        Returns as soon as there is one, after ``timeout`` [s], or at once when nothing is in
-        flight. Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``:
-        started, finished [s since 1970], worker. A failure is transient when workers were lost,
+        Returns as soon as a pool has used up half of what waited for its slots (with few slots:
+        as soon as there is an outcome), after ``timeout`` [s], or at once when nothing is in
+        flight. Of hundreds of slots one becomes free at every moment, and a driver that looked at
+        each alone would do nothing else.
+
+        Every outcome holds ``"ok"`` or ``"failure"`` (kind, reason, log) and ``"meta"``: started,
+        finished [s since 1970], worker. A failure is transient when workers were lost,
         permanent when the task raised an exception; ``meta`` then has its ``traceback``.
 
         Raises:
@@ -81,10 +92,21 @@ class Pools:
         """
         if not self._tasks:
             return []
-        done = sorted(self._crew.finished(timeout), key=lambda pair: pair[0].ordinal)
+        deadline = time.monotonic() + timeout
+        done = self._crew.finished(timeout)
+        while len(done) < len(self._tasks) and not self._enough(done):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            done += self._crew.finished(left)
         for task, _ in done:
             del self._tasks[task.ordinal]
-        return done
+        return sorted(done, key=lambda pair: pair[0].ordinal)
+
+    def _enough(self, done: Sequence[tuple[Task, Outcome]]) -> bool:
+        """Whether slots may soon wait for the driver."""
+        ended = Counter(task.pool for task, _ in done)
+        return any(count >= max(1, ahead(self.slots(pool)) // 2) for pool, count in ended.items())
 
     def workers(self) -> list[dict[str, Any]]:
         """One row per live worker: name, pool, state (busy, idle), pid, memory [bytes]."""

@@ -23,6 +23,17 @@ POOL_OF: dict[str, Pool] = {
 }
 """Which pool of workers does which kind of work."""
 
+#: of so many slots one finds its next task waiting
+SLOTS_PER_TASK_AHEAD = 8
+
+
+def ahead(slots: int) -> int:
+    """Tasks that wait behind those that run, so that no slot waits for the driver.
+
+    One is enough for a few slots; of many some become free in every turn of the driver.
+    """
+    return max(1, slots // SLOTS_PER_TASK_AHEAD)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

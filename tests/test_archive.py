@@ -45,6 +45,20 @@ def test_what_is_added_after_a_question_is_found():
     assert archive.distance(twin) < far
 
 
+def test_distances_of_many_are_those_of_each_and_follow_what_is_new():
+    archive = Archive([known(0), known(1)])
+    gold = known(4, "gold")
+    gold.atoms.numbers[:] = 79
+    asked = [known(2, "twin", shake=0.1), known(3), gold]
+    assert archive.distances(asked) == pytest.approx([archive.distance(one) for one in asked])
+    assert archive.distances(asked[2:]) == [2.0]
+    for new in (known(2), known(5)):
+        archive.add(new)
+        afresh = Archive([*archive])
+        assert archive.distances(asked) == pytest.approx([afresh.distance(one) for one in asked])
+    assert archive.distances([]) == []
+
+
 def test_nothing_is_near_to_an_empty_one():
     assert Archive().within(known(0)) == []
     assert Archive().distance(known(0)) == 2.0

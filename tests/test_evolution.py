@@ -375,3 +375,6 @@ def test_many_compositions_make_a_larger_search_and_so_does_thoroughness():
         sized = plain.times(effort, compositions)
         assert (sized.candidates, sized.keep) == (candidates, keep)
         assert sized.carried == plain.carried
+    for labels, candidates, keep in ((4, 60, 40), (25, 60, 50), (512, 1024, 1024)):
+        sized = plain.times(1, 1, labels)
+        assert (sized.candidates, sized.keep) == (candidates, keep)

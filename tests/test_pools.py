@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from calculators.clusters import Cluster
 from calculators.clusters.local import Local
-from calculators.clusters.serial import Serial
+from calculators.clusters.serial import Serial, SerialCrew
 from calculators.pools import Pools
 from calculators.task import Task
 from tests.pool_work import work
@@ -52,6 +53,51 @@ def full_house(pools, size):
 
 
 # without workers
+
+
+class Steady(Cluster):
+    """So many slots, of which one is free whenever somebody asks."""
+
+    kind: str = "steady"
+    size: int
+
+    def open(self, work, needs=None):
+        return SteadyCrew(work, self.size)
+
+
+class SteadyCrew(SerialCrew):
+    def __init__(self, work, size):
+        super().__init__(work)
+        self.size = size
+
+    def slots(self, pool):
+        return self.size if pool == "dft" else 1
+
+
+@pytest.mark.parametrize(("slots", "ahead", "together"), [(1, 1, 1), (15, 1, 1), (64, 8, 4)])
+def test_of_many_slots_some_tasks_wait_and_some_outcomes_are_handed_out_together(
+    slots, ahead, together
+):
+    with Pools(Steady(size=slots), work) as pools:
+        assert pools.free("dft") == slots + ahead
+        for ordinal in range(slots + ahead):
+            pools.submit(Task(ordinal, "label", "k"))
+        assert pools.free("dft") == 0
+        assert [task.ordinal for task, _ in pools.completed(HANG_S)] == [*range(together)]
+        # an outcome of a pool with few slots is not kept
+        pools.submit(Task(1000, "train", "k"))
+        pools.submit(Task(1001, "train", "k"))
+        while any(n < 1000 for n in pools.in_flight()):
+            assert pools.completed(HANG_S)
+        assert [task.ordinal for task, _ in pools.completed(HANG_S)] == [1000]
+
+
+def test_outcomes_that_do_not_fill_up_are_handed_out_in_time():
+    with Pools(Steady(size=64), work) as pools:
+        for ordinal in range(3):
+            pools.submit(Task(ordinal, "label", "k"))
+        assert [task.ordinal for task, _ in pools.completed(HANG_S)] == [0, 1, 2]
+        assert pools.completed(0.0) == []
 
 
 def test_serial_runs_in_the_order_of_submission():

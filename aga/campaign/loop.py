@@ -10,7 +10,7 @@ from aga.campaign.state import State
 from aga.campaign.store import Store
 from calculators import disk
 from calculators.pools import Pools
-from calculators.task import POOLS, Outcome, Task
+from calculators.task import POOL_OF, POOLS, Outcome, Task
 
 #: longest wait for an outcome before the state is looked at again [s]
 TICK = 1.0
@@ -58,9 +58,8 @@ def submit(state: State, pools: Pools, held: Held) -> None:
     """Hand over queued tasks as long as their pools take them; nothing twice."""
     flying = {*pools.in_flight(), *held}
     for record in state.outstanding():
-        task = Task(record.ordinal, record.kind, record.key, record.inputs)
-        if record.ordinal not in flying and pools.free(task.pool):
-            pools.submit(task)
+        if record.ordinal not in flying and pools.free(POOL_OF[record.kind]):
+            pools.submit(Task(record.ordinal, record.kind, record.key, record.inputs))
 
 
 def collect(store: Store, pools: Pools, held: Held) -> list[Record]:

@@ -4,12 +4,13 @@ Start, resume and restart after a crash are one path, because nothing but the re
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from aga.campaign import confirmation
+from aga.campaign.feeding import batch_size, label_room, running_out
 from aga.campaign.spaces import missing_ends, plain_space
 from aga.campaign.state import Decision, Generation, State, label_references
 from aga.campaign.stopping import (
@@ -72,15 +73,8 @@ def _search(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     if first := _first_labels(state):
         return first
     labels, train = _label(state, slots), _train(state, slots)
-    evolve = _evolve(state, busy=bool(labels or train))
+    evolve = _evolve(state, slots, [*labels, *train])
     return [*labels, *train, *evolve] if state.config.overlap else train or labels or evolve
-
-
-def batch_size(state: State, slots: Mapping[Pool, int]) -> int:
-    """Labels per generation; without overlap the same on every machine."""
-    if state.config.search.batch is not None:
-        return state.config.search.batch
-    return max(4, 2 * slots["dft"]) if state.config.overlap else 4
 
 
 def _seed(state: State, count: int | None = None) -> Decision:
@@ -97,10 +91,9 @@ def _seed(state: State, count: int | None = None) -> Decision:
 
 def _trouble(state: State) -> str:
     """Why the campaign cannot go on, or an empty string."""
-    for record in state.since_resumed:
-        if record.progress == "failed" and record.kind in ("seed", "evolve", "train"):
-            failure = record.outcome["failure"]
-            return f"{record.kind} (task {record.ordinal}) failed: {failure['reason']}"
+    if broken := state.breakage:
+        failure = broken.outcome["failure"]
+        return f"{broken.kind} (task {broken.ordinal}) failed: {failure['reason']}"
     failed = state.failures
     if not failed or state.seed_tries < SEED_TRIES or state.outstanding():
         return ""
@@ -142,11 +135,7 @@ def _label(state: State, slots: Mapping[Pool, int]) -> list[Decision]:
     generation = state.current
     if generation is None:
         return []
-    room = batch_size(state, slots) - picked(state, generation)
-    if state.config.overlap:
-        waiting = len(state.outstanding("label", "relax"))
-        room = min(room, slots["dft"] + 1 - waiting)
-    room = min(room, state.labels_left)
+    room = label_room(state, slots, generation)
     if room <= 0:
         return []
     purpose, chosen = _wanted(state, generation, room)
@@ -209,20 +198,27 @@ def _train_inputs(state: State) -> dict[str, Any]:
     }
 
 
-def _evolve(state: State, *, busy: bool) -> list[Decision]:
-    """The genetic algorithm on the newest model, or again where nothing is left to do."""
+def _evolve(state: State, slots: Mapping[Pool, int], decided: Sequence[Decision]) -> list[Decision]:
+    """The genetic algorithm on the newest model, or again where nothing is left to do.
+
+    Args:
+        state: the campaign.
+        slots: see `due`.
+        decided: labels and trainings of this turn.
+    """
     if not state.models or state.outstanding("evolve"):
         return []
     generation = state.current
     newest = state.models[-1]
     stale = generation is None or generation.model != newest.key
-    idle = not busy and not state.outstanding("label", "train")
-    if not (stale or idle):
+    idle = not decided and not state.outstanding("label", "train")
+    if not (stale or idle or running_out(state, slots, decided)):
         return []
     carried = [] if generation is None else [c.id for c in generation.candidates]
     inputs = {
         "model": newest.key,
         "effort": state.config.search.evolution.thorough if thorough(state) else 1,
+        "batch": batch_size(state, slots),
         "labels": label_references(state),
         "carried": {"key": None if generation is None else generation.key, "ids": carried},
         "weights": weights(state.operators, _operators(state)),

@@ -6,6 +6,7 @@ In a terminal the reader's lines are the last rows of a live table (`aga.campaig
 import os
 import time
 from collections.abc import Callable
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -174,7 +175,9 @@ def _evolved(record: Record, state: State) -> str:
 
 
 def _labelled(record: Record, state: State) -> str:
-    own = [one for one in state.labelled if one.ordinal == record.ordinal]
+    # it was closed in this turn: its labels are among the last
+    newer = dropwhile(lambda one: one.ordinal != record.ordinal, reversed(state.labelled))
+    own = [*takewhile(lambda one: one.ordinal == record.ordinal, newer)][::-1]
     return "; ".join(_one_label(one, named=state.hull is not None) for one in own)
 
 

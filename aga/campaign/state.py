@@ -21,6 +21,8 @@ from aga.search.candidate import Candidate, Known
 from aga.search.hull import ON_HULL, Hull
 from potentials.structures import Label, volume_of
 
+#: kinds of tasks without which there is no campaign
+VITAL = ("seed", "evolve", "train")
 #: a drop of the best by more than this is news, whatever its form [eV/atom]
 IMPROVEMENT = 0.05
 
@@ -131,6 +133,7 @@ class State:
     failed: bool = False
     order: int = 0
     failures: list[Record] = field(default_factory=list)
+    broken: list[Record] = field(default_factory=list)
     asked_ids: set[str] = field(default_factory=set)
     chains: dict[str, list[Record]] = field(default_factory=dict)
     references: list[list[str]] = field(default_factory=list)
@@ -218,9 +221,9 @@ class State:
         return len(self._keys)
 
     @property
-    def since_resumed(self) -> list[Record]:
-        """Records since the user last started a campaign that had ended."""
-        return self.records[self.resumed :]
+    def breakage(self) -> Record | None:
+        """What failed that must not, since the user last started a campaign that had ended."""
+        return next((one for one in self.broken if one.ordinal >= self.resumed), None)
 
     def add(self, record: Record) -> None:
         """Take in a decision."""
@@ -254,6 +257,8 @@ class State:
             _TAKE[record.kind](self, record)
         elif record.kind == "label":
             insort(self.failures, record, key=lambda one: one.ordinal)
+        elif record.kind in VITAL:
+            insort(self.broken, record, key=lambda one: one.ordinal)
         record.rest()
 
     def _take_seed(self, record: Record) -> None:

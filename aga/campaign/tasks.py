@@ -73,7 +73,7 @@ def run(run_dir: str, task: Task) -> Outcome:
     if requests.asked(folder):
         return {**_not_done("a stop was asked for"), UNSTARTED: True}
     try:
-        failure = _WORK[task.kind](folder, _config(folder), task)
+        failure = _WORK[task.kind](folder, settings(folder), task)
     except Exception as error:
         # libraries hide the error of the system in one of their own
         if disk.is_full(error) or disk.no_room(folder):
@@ -98,7 +98,7 @@ def published(folder: Path, kind: str, key: str) -> Outcome | None:
         if about is None:
             return None
         return {"ok": {"facts": {**about["facts"], "calibration": about["calibration"]}}}
-    data = read_json(_proposal(folder, key))
+    data = read_json(proposal_path(folder, key))
     return None if data is None else {"ok": data}
 
 
@@ -112,11 +112,12 @@ def models(folder: Path) -> Path:
     return folder / "models"
 
 
-def _proposal(folder: Path, key: str) -> Path:
+def proposal_path(folder: Path, key: str) -> Path:
+    """Where a run keeps what a task has proposed."""
     return folder / "proposals" / f"{key}.json"
 
 
-def _config(folder: Path) -> CampaignConfig:
+def settings(folder: Path) -> CampaignConfig:
     """The settings of this start."""
     path = folder / CONFIG
     if not path.is_file():
@@ -152,7 +153,7 @@ def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         for i, (origin, atoms) in enumerate(chosen)
     ]
     publish_json(
-        _proposal(folder, task.key),
+        proposal_path(folder, task.key),
         {
             "candidates": [candidate.to_dict() for candidate in candidates],
             "pool": [atoms_to_dict(atoms) for atoms in crystals],
@@ -188,7 +189,9 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         known,
         carried,
         spaces,
-        config.search.evolution.times(task.inputs["effort"], len(config.cells)),
+        config.search.evolution.times(
+            task.inputs["effort"], len(config.cells), task.inputs.get("batch", 0)
+        ),
         chosen,
         task.inputs["weights"],
         relaxer,
@@ -196,7 +199,7 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         prefix=f"e{task.ordinal:05d}",
     )
     publish_json(
-        _proposal(folder, task.key),
+        proposal_path(folder, task.key),
         {
             "candidates": [candidate.to_dict() for candidate in found.candidates],
             "record": found.record,
@@ -225,7 +228,7 @@ def _carried(folder: Path, task: Task) -> list[Candidate]:
     key, ids = task.inputs["carried"]["key"], set(task.inputs["carried"]["ids"])
     if key is None:
         return []
-    data = read_json(_proposal(folder, key)) or {"candidates": []}
+    data = read_json(proposal_path(folder, key)) or {"candidates": []}
     return [Candidate.from_dict(one) for one in data["candidates"] if one["id"] in ids]
 
 
@@ -238,7 +241,7 @@ def _train(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     pressure = config.pressure
     frames = [frame for _, frame in _labelled(folder, task, pressure)]
     warm = task.inputs["warm"]
-    pool = read_json(_proposal(folder, task.inputs["pool"])) or {"pool": []}
+    pool = read_json(proposal_path(folder, task.inputs["pool"])) or {"pool": []}
     errors = [pair[0] for pair in task.inputs["calibration"]]
     spreads = [pair[1] for pair in task.inputs["calibration"]]
     ensemble = fit(
@@ -295,7 +298,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         (float(found.energy[0]) + pressure * volume_of(atoms)) / len(atoms),
         float(found.energy_std[0]),
     )
-    publish_json(_proposal(folder, task.key), {"candidate": candidate.to_dict()})
+    publish_json(proposal_path(folder, task.key), {"candidate": candidate.to_dict()})
     return None
 
 
@@ -366,7 +369,7 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         return found
     points = [_point(folder, task, i, k) for i, k in enumerate(found.keys) if k != key]
     publish_json(
-        _proposal(folder, task.key),
+        proposal_path(folder, task.key),
         {"points": points, "converged": found.converged, "found": found.found},
     )
     return None

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
+from weakref import WeakKeyDictionary
 
 from aga.search.candidate import Crystal, Known
-from aga.search.similarity import DUPLICATE, KnownCrystals
+from aga.search.similarity import DUPLICATE, KnownCrystals, apart
 
 
 class Archive(Sequence[Known]):
@@ -13,6 +14,7 @@ class Archive(Sequence[Known]):
     def __init__(self, known: Iterable[Known] = ()) -> None:
         self._known: list[Known] = []
         self._crystals = KnownCrystals()
+        self._far: WeakKeyDictionary[Crystal, tuple[int, float]] = WeakKeyDictionary()
         for one in known:
             self.add(one)
 
@@ -25,6 +27,11 @@ class Archive(Sequence[Known]):
         """Know one more."""
         self._known.append(one)
         self._crystals.add(one)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one composition."""
+        return self._crystals.formulas > 1
 
     def __len__(self) -> int:
         return len(self._known)
@@ -46,3 +53,19 @@ class Archive(Sequence[Known]):
     def distance(self, crystal: Crystal) -> float:
         """To the nearest; 2, the largest there is, where none has its formula."""
         return self._crystals.distance(crystal)
+
+    def distances(self, crystals: Sequence[Crystal]) -> list[float]:
+        """`distance` of each; who is asked for again is compared with what is new since then."""
+        now = len(self._known)
+        groups: dict[int, list[Crystal]] = {}
+        for one in crystals:
+            groups.setdefault(self._far.get(one, (0, 0.0))[0], []).append(one)
+        for seen, group in groups.items():
+            if seen == 0:
+                found = [self.distance(one) for one in group]
+            else:
+                nearer = apart(group, self._known[seen:])
+                found = [min(self._far[one][1], d) for one, d in zip(group, nearer, strict=True)]
+            for one, far in zip(group, found, strict=True):
+                self._far[one] = now, far
+        return [self._far[one][1] for one in crystals]

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+#: structures that are relaxed, and kept, for every label of a large batch
+PER_LABEL = 2
 #: compositions that a search is large enough for
 COMPOSITIONS = 30
 
@@ -24,7 +26,8 @@ class EvolutionSettings(BaseModel):
         60,
         ge=1,
         description="New structures relaxed per call; more in proportion where more than 30 "
-        "compositions are searched, like what is kept.",
+        "compositions are searched, like what is kept; of both at least two for every label of a "
+        "batch.",
     )
     thorough: int = Field(
         4,
@@ -54,15 +57,17 @@ class EvolutionSettings(BaseModel):
         0.1, ge=0, description="Tolerance of restoring the symmetry of parents [Å]; 0: as they are."
     )
 
-    def times(self, effort: float, compositions: int = 1) -> "EvolutionSettings":
+    def times(self, effort: float, compositions: int = 1, labels: int = 0) -> "EvolutionSettings":
         """The same search with ``effort`` times as many candidates, or more for many compositions.
+
+        For many ``labels`` at a time there must be enough to choose from.
 
         Of Cu-Au with up to 12 atoms there are 66 cells: 60 candidates per call are one of each, and
         of 60 survivors few had a relative of their own cell.
         """
-        least = breadth(compositions)
+        least, offered = breadth(compositions), PER_LABEL * labels
         sizes = {
-            "candidates": round(max(effort, least) * self.candidates),
-            "keep": round(least * self.keep),
+            "candidates": max(offered, round(max(effort, least) * self.candidates)),
+            "keep": max(offered, round(least * self.keep)),
         }
         return self.model_copy(update=sizes)

@@ -100,6 +100,20 @@ def distance(one: FloatArray, two: FloatArray) -> float:
     return max(0.0, 1.0 - float(one @ two))
 
 
+def apart(crystals: "Sequence[Comparable]", others: "Sequence[Comparable]") -> list[float]:
+    """How far each crystal is from the nearest of some others; 2 where none has its formula."""
+    found = [_FARTHEST] * len(crystals)
+    for formula in {one.formula for one in others}:
+        places = [place for place, one in enumerate(crystals) if one.formula == formula]
+        if not places:
+            continue
+        near = np.array([one.fingerprint for one in others if one.formula == formula])
+        common = np.array([crystals[place].fingerprint for place in places]) @ near.T
+        for place, most in zip(places, common.max(axis=1), strict=True):
+            found[place] = max(0.0, 1.0 - float(most))
+    return found
+
+
 class KnownSet:
     """Fingerprints of what is known already, asked for neighbours all at once.
 
@@ -220,6 +234,11 @@ class KnownCrystals:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def formulas(self) -> int:
+        """How many there are."""
+        return len(self._places)
 
     def add(self, one: Comparable) -> None:
         """Know one more."""

@@ -32,7 +32,7 @@ class Needs:
 class Crew(ABC):
     """The workers of an open cluster; `calculators.pools.Pools` is its only user.
 
-    It is handed at most ``slots + 1`` tasks per pool, each ordinal once.
+    It is handed at most ``slots + ahead(slots)`` tasks per pool, each ordinal once.
     """
 
     @abstractmethod

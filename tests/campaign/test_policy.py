@@ -168,19 +168,23 @@ def test_spreads_are_kept_as_the_ensemble_gave_them():
     history.labels(label(1.0))
     history.train(calibration=4.0)
     history.evolve(*promising(5, spread=0.08))
-    (record,) = history.take()
+    record = history.take()[0]
     assert record.inputs["raw_spread"] == pytest.approx(0.02)
+
+
+def labels_due(history, slots):
+    due = policy.due(history.state, {**SLOTS, "dft": slots})
+    return [decision for decision in due if decision.kind == "label"]
 
 
 @pytest.mark.parametrize(("slots", "room"), [(1, 2), (2, 3), (9, 8)])
 def test_label_room_with_overlap_is_one_more_than_the_slots_and_at_most_a_batch(slots, room):
     history = History(config(search={"batch": 8})).begun()
     history.evolve(*promising(*range(5, 30)))
-    due = policy.due(history.state, {**SLOTS, "dft": slots})
-    assert [decision.kind for decision in due] == ["label"] * room
+    due = labels_due(history, slots)
+    assert len(due) == room
     history.take(*due[:2])
-    more = policy.due(history.state, {**SLOTS, "dft": slots})
-    assert len(more) == room - 2
+    assert len(labels_due(history, slots)) == room - 2
 
 
 def test_label_room_without_overlap_is_the_batch_whatever_the_machine():
@@ -195,7 +199,8 @@ def test_what_is_being_labelled_or_has_failed_is_not_labelled_again():
     history = History(config(search={"batch": 8})).begun()
     copies = [candidate(f"c{i}", 5, 0.9 + 0.001 * i) for i in range(3)]
     history.evolve(*copies)
-    (only,) = history.take()
+    only, again = history.take()
+    assert again.kind == "evolve"
     assert only.inputs["candidate"]["id"] == "c0"
     history.fail(only)
     assert "label" not in history.kinds()
@@ -279,3 +284,60 @@ def test_where_to_search_follows_the_best_labels_unless_the_user_says():
     assert evolve.inputs["volume_per_atom"] == pytest.approx(mean)
     told = History(config(search={"volume_per_atom": 17.0})).begun()
     assert told.due()[0].inputs["volume_per_atom"] == 17.0
+
+
+# feeding ahead
+
+
+@pytest.mark.parametrize(("slots", "batch"), [(1, 4), (2, 4), (256, 512)])
+def test_the_search_is_told_how_many_labels_are_asked_for_at_a_time(slots, batch):
+    history = History(config(search={"batch": None})).begun()
+    (evolve,) = policy.due(history.state, {**SLOTS, "dft": slots})
+    assert evolve.inputs["batch"] == batch
+
+
+def test_the_search_goes_on_where_labels_would_run_out():
+    history = History(config(search={"batch": 8})).begun()
+    history.evolve(*promising(5, 6))
+    labels, again = history.take()[:2], history.state.outstanding("evolve")
+    assert [record.kind for record in labels] == ["label", "label"]
+    assert [record.inputs["model"] for record in again] == [history.state.models[-1].key]
+    assert again[0].inputs["carried"]["ids"] == ["e5", "e6"]
+    assert history.due() == []
+    history.evolve(*promising(7, 8, 9))
+    assert history.kinds() == ["label"]
+
+
+def test_what_brought_nothing_is_not_repeated_before_there_is_news():
+    history = History(config(search={"batch": 8})).begun()
+    history.evolve(*promising(5))
+    history.take()
+    history.evolve()
+    assert history.due() == []
+
+
+def test_without_overlap_the_search_waits_for_its_turn():
+    history = History(strict(search={"batch": 8})).begun()
+    history.evolve(*promising(5))
+    assert [record.kind for record in history.take()] == ["label"]
+    assert history.due() == []
+
+
+def test_an_ensemble_is_waited_for_unless_labels_have_come_in_since():
+    history = History(config(search={"batch": 8}, retrain_after=1)).begun()
+    history.evolve(*promising(5, 6, 7))
+    first, second, _ = history.take()
+    history.close(first, {"label": label(1.5).to_dict()})
+    assert history.kinds() == ["train"]
+    history.take()
+    assert history.due() == []
+    history.close(second, {"label": label(1.6).to_dict()})
+    (evolve,) = history.due()
+    assert evolve.kind == "evolve"
+    assert evolve.inputs["model"] == history.state.models[0].key
+
+
+def test_the_search_does_not_go_on_for_labels_that_nobody_can_pay():
+    history = History(config(search={"batch": 8}, budget={"labels": 10})).begun()
+    history.evolve(*promising(5, 6))
+    assert [record.kind for record in history.take()] == ["label", "label"]

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from aga.search.archive import Archive
 from aga.search.candidate import MINIMUM_FMAX, MINIMUM_STRESS, RELABEL, Candidate, Known
 from aga.search.hull import ON_HULL
-from aga.search.similarity import KnownCrystals, distance, near, same_form
+from aga.search.novelty import Novelty
+from aga.search.similarity import distance, near, same_form
 from potentials import roles
 
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
@@ -106,31 +107,31 @@ class Acquisition(BaseModel, ABC):
             n: free places.
         """
         archive = Archive.of(known)
-        lowest = min((one.height for one in known), default=inf)
+        lowest = min((one.height for one in archive), default=inf)
         blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
-        ordered = self._ordered(candidates, lowest)
-        asked = KnownCrystals(pending)
-        hopeful = _may_be_stable if _several(known) else _anything
-        far: dict[str, float] = {}
+        ranked = self._ordered(candidates, lowest)
+        asked = [*pending]
+        novelty: Novelty | None = None
         chosen: list[Candidate] = []
-        while ordered and len(chosen) < n:
-            candidate = None
-            if not self._explores(len(archive) + len(asked)):
-                open_ones = [one for one in ordered if blocks.may_be_lower(one)]
-                if self._exploits(len(archive) + len(asked)):
-                    open_ones.sort(key=lambda one: (not blocks.descends(one), _surely(one)))
-                candidate = next((one for one in open_ones if blocks.free(one)), None)
+        while len(chosen) < n:
+            place, candidate = len(archive) + len(asked), None
+            if not self._explores(place):
+                queue = [one for one in ranked if blocks.may_be_lower(one)]
+                if self._exploits(place):
+                    queue.sort(key=lambda one: (not blocks.descends(one), _surely(one)))
+                candidate = blocks.first_free(queue)
             if candidate is None:
-                far = far or {one.id: archive.distance(one) for one in ordered if hopeful(one)}
+                novelty = novelty or _novelty(ranked, archive, asked)
                 # of compositions that nobody has labelled the most wanted comes first
-                ordered.sort(key=lambda one: -min(far.get(one.id, 0.0), asked.distance(one)))
-                candidate = next((one for one in ordered if blocks.free(one)), None)
+                candidate = blocks.first_free(sorted(ranked, key=novelty.lateness))
             if candidate is None:
                 break
             blocks.take(candidate)
-            asked.add(candidate)
+            asked.append(candidate)
             chosen.append(candidate)
-            ordered = self._ordered([one for one in ordered if one is not candidate], lowest)
+            ranked = [one for one in ranked if one is not candidate]
+            if novelty is not None:
+                novelty.take(candidate)
         return chosen
 
     def _explores(self, asked: int) -> bool:
@@ -176,9 +177,12 @@ class Acquisition(BaseModel, ABC):
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
 
-def _several(known: Sequence[Known]) -> bool:
-    """Whether structures stand on a hull of several compositions."""
-    return len({one.formula for one in known}) > 1
+def _novelty(
+    candidates: Sequence[Candidate], archive: Archive, asked: Sequence[Candidate]
+) -> Novelty:
+    """How far those that are worth a look are from all that is labelled or asked for."""
+    hopeful = _may_be_stable if archive.several else _anything
+    return Novelty([one for one in candidates if hopeful(one)], archive, asked)
 
 
 def _is_news(one: Candidate, label: Known, lowest: float) -> bool:
@@ -216,10 +220,19 @@ class _Blocks:
         self._known = known
         self._taken = sorted(pending, key=lambda one: one.id)
         self._margin = margin
-        self._best = _best(self._known)
+        self._best = _best(self._known, lowest)
         self._lowest = lowest
         # a twin that is being labelled is the one allowed
+        self._barred: set[str] = set()
         self._twins_used = {one.formula for one in self._taken if self._near_best(one)}
+
+    def first_free(self, queue: Sequence[Candidate]) -> Candidate | None:
+        """The first that nothing stands in the way of; what is blocked once stays so."""
+        for one in queue:
+            if one.id not in self._barred and self.free(one):
+                return one
+            self._barred.add(one.id)
+        return None
 
     def free(self, candidate: Candidate) -> bool:
         """Whether nothing labelled, pending or taken is the same structure."""
@@ -287,9 +300,9 @@ class _Blocks:
         )
 
 
-def _best(known: Sequence[Known]) -> dict[str, Known]:
+def _best(known: Sequence[Known], lowest: float) -> dict[str, Known]:
     """The lowest label by formula: of each composition on the hull, or the only one."""
-    limit = min((one.height for one in known), default=0.0) + ON_HULL
+    limit = lowest + ON_HULL
     found: dict[str, Known] = {}
     for one in sorted(
         (one for one in known if one.height <= limit), key=lambda one: (one.height, one.id)
