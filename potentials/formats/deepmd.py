@@ -14,6 +14,7 @@ others, ids and engines in ``aga.json``. A ``spin.npy`` of others is not read.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _system(folder: Path, type_map: Sequence[str] | None) -> Iterator[Raw]:
     for own in sets:
         for raw in _set(own, types, numbers, crystal=crystal):
             known = extra[place] if place < len(extra) else {}
-            yield Raw(raw.where, raw.atoms, raw.energy, raw.forces, raw.stress, raw.magmoms, known)
+            yield replace(raw, extra=known)
             place += 1
 
 

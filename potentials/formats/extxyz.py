@@ -120,6 +120,8 @@ def _comment(frame: Frame) -> str:
     if label.stress is not None:
         xx, yy, zz, yz, xz, xy = label.stress
         parts.append(f'REF_stress="{row([xx, xy, xz, xy, yy, yz, xz, yz, zz])}"')
+    if label.magnetization is not None:
+        parts.append(f"REF_magnetization={label.magnetization!r}")
     return " ".join([*parts, f'id="{_quoted(frame.id)}"', f'engine="{_quoted(label.engine)}"'])
 
 
@@ -186,6 +188,7 @@ def _not_finite(raw: Raw) -> str:
     """What holds a NaN or an infinite number, or ""."""
     parts = {
         "positions": raw.atoms.positions,
+        "magnetization": np.array([raw.magnetization or 0.0]),
         "cell": raw.atoms.cell.array,
         "energy": np.array([raw.energy]),
         "forces": raw.forces,

@@ -35,6 +35,7 @@ class Raw:
         magmoms: [bohr magneton] (N,), or None.
         extra: what `note` wrote.
     """
+        magnetization: of the whole [bohr magneton], or None.
 
     where: str
     atoms: Atoms
@@ -44,6 +45,7 @@ class Raw:
     magmoms: FloatArray | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
+    magnetization: float | None = None
 
 def note(frame: Frame) -> str:
     """What formats without a place for it lose: id, engine, stress, moments, time; one line."""
@@ -55,6 +57,8 @@ def note(frame: Frame) -> str:
         data["magmoms"] = label.magmoms.tolist()
     if label.seconds:
         data["seconds"] = label.seconds
+    if label.magnetization is not None:
+        data["magnetization"] = label.magnetization
     return f"{MARK} {json.dumps(data)}"
 
 
@@ -126,6 +130,8 @@ def periodic(frame: Frame, format_name: str) -> bool:
     if flags.any() and not flags.all():
         raise FormatError(
             f"frame {frame.id!r}: periodic in some directions only, which {format_name} cannot "
+    total = raw.extra.get("magnetization", raw.magnetization)
             "hold; make it periodic in all, with vacuum"
         )
     return bool(flags.all())
+            magnetization=None if total is None else float(total),
