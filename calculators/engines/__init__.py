@@ -58,6 +58,10 @@ class Engine(BaseModel, ABC):
     clusters: ClassVar[bool] = True
     """Whether it computes what is not periodic and has no cell (see `placed`)."""
 
+    threaded: ClassVar[bool] = True
+    """Whether a label takes the threads that its worker may use; no: a program of its own, which
+    `command` gives cores as MPI ranks."""
+
     helpers: ClassVar[frozenset[str]] = frozenset()
     """Fields that lead to the same answer on another way: not part of the key."""
 

@@ -54,6 +54,7 @@ class PlaneWaves(Engine):
     places: ClassVar[frozenset[str]] = frozenset({"command", "pseudo_dir", "pseudopotentials"})
 
     title: ClassVar[str]
+    threaded: ClassVar[bool] = False
     """Name of the program in tables."""
 
     install: ClassVar[str]

@@ -67,6 +67,7 @@ class CP2K(Engine):
     helpers: ClassVar[frozenset[str]] = frozenset({"maxiter", "mixing_beta"})
     ladder: ClassVar[frozenset[str]] = helpers | {"smearing_ev"}
     places: ClassVar[frozenset[str]] = frozenset({"command", "data_dir"})
+    threaded: ClassVar[bool] = False
 
     def problems(self, symbols: Iterable[str]) -> list[str]:
         """No program, no data, or elements that the sets leave out."""
