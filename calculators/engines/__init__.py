@@ -157,6 +157,16 @@ class Engine(BaseModel, ABC):
         """Installed distributions whose versions are kept with a label."""
         return ("ase",)
 
+    def usual_cutoff(self, symbols: Iterable[str]) -> float | None:
+        """What the stress of these elements mostly needs of the cutoff in `accuracy`.
+
+        `aga converge` begins below it. None where that cannot be said here.
+        """
+        if self.accuracy is None:
+            return None
+        value = getattr(self, self.accuracy.cutoff)
+        return None if value is None else float(value)
+
     def stress_converged(self, atoms: Atoms) -> bool:
         """Whether the stress of ``atoms`` can be trained on; False: the label has none."""
         return True

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from ase import Atoms
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 from calculators.engines._grid import boxed
 from calculators.engines._headers import Pseudo
 from calculators.engines._program import missing
@@ -52,6 +52,7 @@ class PlaneWaves(Engine):
     surrogate: ClassVar[bool] = False
     # the files count by their content
     places: ClassVar[frozenset[str]] = frozenset({"command", "pseudo_dir", "pseudopotentials"})
+    accuracy: ClassVar[Accuracy | None] = Accuracy("ecut_ev", "kpts_density")
 
     title: ClassVar[str]
     threaded: ClassVar[bool] = False
@@ -162,6 +163,12 @@ class PlaneWaves(Engine):
 
     def description(self) -> str:
         """One line for tables."""
+    def usual_cutoff(self, symbols: Iterable[str]) -> float | None:
+        """That of the hardest element; None where its pseudopotentials are missing."""
+        wanted = set(symbols)
+        found, problems = self.files(wanted)
+        return None if problems else self.needed(wanted, found)
+
         cutoff = "default" if self.ecut_ev is None else f"{self.ecut_ev:.0f} eV"
         spin = ", spin-polarised" if self.magmoms else ""
         return (

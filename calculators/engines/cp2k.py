@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.units import Ry
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 from calculators.engines._grid import boxed, pointed
 from calculators.engines._program import missing
 
@@ -64,6 +64,8 @@ class CP2K(Engine):
     )
 
     surrogate: ClassVar[bool] = False
+    # of the grid alone: what the basis leaves out stays
+    accuracy: ClassVar[Accuracy | None] = Accuracy("grid_ev", "kpts_density")
     helpers: ClassVar[frozenset[str]] = frozenset({"maxiter", "mixing_beta"})
     ladder: ClassVar[frozenset[str]] = helpers | {"smearing_ev"}
     places: ClassVar[frozenset[str]] = frozenset({"command", "data_dir"})
