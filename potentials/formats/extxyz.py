@@ -14,8 +14,8 @@ import numpy as np
 from ase import Atoms
 
 from potentials.acceptance import Rejection
-from potentials.formats.frames import Raw, frames_of
-from potentials.formats.keyed import choose, label_of, volume
+from potentials.formats.frames import Raw, check_atoms, frames_of
+from potentials.formats.keyed import choose, label_of
 from potentials.formats.lines import FormatError, row
 from potentials.structures import Frame, bare
 
@@ -142,7 +142,7 @@ def _structures(path: Path) -> Iterator[Atoms]:
         raise FormatError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise FormatError(f"{path}: expected an extended XYZ file, got a folder") from error
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # ASE's reader and those of compressed files raise what they like
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise FormatError(
             f"{path}: frame {number}: not readable as extended XYZ: {said[0]}"
@@ -169,10 +169,7 @@ def _contents(atoms: Atoms) -> dict[str, Any]:
 
 
 def _check_structure(atoms: Atoms, where: str) -> None:
-    if not len(atoms):
-        raise FormatError(f"{where}: has no atoms")
-    if (atoms.numbers == 0).any():
-        raise FormatError(f"{where}: atom {int(np.argmin(atoms.numbers)) + 1} is of no element (X)")
+    check_atoms(atoms, where)
     lengths = atoms.cell.lengths()
     for axis, name in enumerate("abc"):
         if atoms.pbc[axis] and lengths[axis] == 0.0:
@@ -180,19 +177,17 @@ def _check_structure(atoms: Atoms, where: str) -> None:
                 f'{where}: periodic along {name}, but there is no such cell vector; give Lattice="'
                 '..." or pbc="F F F"'
             )
-    if atoms.pbc.all() and volume(atoms) < 1e-6:
-        raise FormatError(f"{where}: the cell vectors span no volume")
 
 
 def _not_finite(raw: Raw) -> str:
     """What holds a NaN or an infinite number, or ""."""
     parts = {
         "positions": raw.atoms.positions,
-        "magnetization": np.array([raw.magnetization or 0.0]),
         "cell": raw.atoms.cell.array,
         "energy": np.array([raw.energy]),
         "forces": raw.forces,
         "stress": np.zeros(0) if raw.stress is None else raw.stress,
         "magmoms": np.zeros(0) if raw.magmoms is None else raw.magmoms,
+        "magnetization": np.array([raw.magnetization or 0.0]),
     }
     return ", ".join(name for name, part in parts.items() if not np.isfinite(part).all())

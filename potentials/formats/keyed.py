@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from potentials.formats.frames import Raw
+from potentials.formats.frames import Raw, volume
 from potentials.formats.lines import FormatError
 from potentials.roles import nearest
 from potentials.structures import FloatArray
@@ -43,7 +43,7 @@ REFERENCE = Keys(
     "REF_magmoms",
     "REF_magnetization",
 )
-PLAIN = Keys("energy", "forces", ("stress", "virial", "virials"), "magmoms")
+PLAIN = Keys("energy", "forces", ("stress", "virial", "virials"), "magmoms", "magmom")
 
 
 def choose(
