@@ -7,6 +7,8 @@ import numpy as np
 from ase import Atoms
 
 from aga.yaml_source import ConfigError
+from potentials.formats.extxyz import check_counts
+from potentials.formats.lines import FormatError
 from potentials.structures import bare
 
 #: cell vectors that span less are no cell [Å^3]
@@ -38,13 +40,17 @@ def read_structures(path: Path) -> list[Atoms]:
 def _read(path: Path) -> list[Atoms]:
     """What ASE finds in a file."""
     from ase.io import read
-    from ase.io.formats import UnknownFileTypeError
+    from ase.io.formats import UnknownFileTypeError, filetype
 
     try:
+        if filetype(str(path)) in {"xyz", "extxyz"}:
+            check_counts(path)
         with warnings.catch_warnings():
             # guesses about files that are a little wrong: what comes of them is looked at here
             warnings.simplefilter("ignore")
             return list(read(path, index=":"))
+    except FormatError as error:
+        raise ConfigError([str(error)]) from error
     except UnknownFileTypeError as error:
         raise ConfigError([f"{path}: a format that ASE does not know: {error}"]) from error
     except Exception as error:  # readers raise whatever they like

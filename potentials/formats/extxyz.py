@@ -6,6 +6,7 @@ Without keys named by the caller, ``REF_energy``, ``REF_forces`` and ``REF_stres
 """
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,37 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def check_counts(path: Path) -> None:
+    """Whether the atoms that the frames promise are there: ASE looks for them, however many.
+
+    Raises:
+        FormatError: the file ends before the last of them.
+    """
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "r") as file:
+        number = 0
+        while words := file.readline().split():
+            number += 1
+            if not words[0].isdecimal():
+                return  # not a count: ASE says what is wrong
+            promised = int(words[0]) if len(words[0]) < 16 else sys.maxsize
+            file.readline()
+            for found in range(promised):
+                if not file.readline():
+                    raise FormatError(
+                        f"{path}: frame {number}: promises {words[0][:20]} atoms, but the file "
+                        f"ends after {found}"
+                    )
+
+
 def _structures(path: Path) -> Iterator[Atoms]:
     """The frames as ASE reads them; every way to fail becomes one message."""
     from ase.io import iread
 
     number = 1
     try:
+        check_counts(path)
         for atoms in iread(path, index=":", format="extxyz", properties_parser=_properties):
             yield atoms
             number += 1
@@ -142,6 +168,8 @@ def _structures(path: Path) -> Iterator[Atoms]:
         raise FormatError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise FormatError(f"{path}: expected an extended XYZ file, got a folder") from error
+    except FormatError:
+        raise
     except Exception as error:  # ASE's reader and those of compressed files raise what they like
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise FormatError(

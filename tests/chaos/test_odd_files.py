@@ -224,7 +224,7 @@ def test_odd_elements(searched, tmp_path, symbol, form):
         b"-3\n\nSi 0 0 0\n",
         b'1\nLattice="4 0 0 0 4 0 0 0"\nSi 0 0 0\n',
         b"1\nProperties=species:S:1:pos:R:2\nSi 0 0\n",
-        b"1\nProperties=species:S:1:pos:R:999999999\nSi 0 0 0\n",
+        b"1\nProperties=species:S:1:pos:R:999999\nSi 0 0 0\n",
         b"1\n" + b"[" * 3000 + b"\nSi 0 0 0\n",
     ],
 )
