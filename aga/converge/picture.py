@@ -84,7 +84,7 @@ def _costs(axes: Any, climb: "Climb") -> None:
         if isinstance(point.answer, Label)
     ]
     if cost:
-        axes.plot(*zip(*cost, strict=True), "D-", color=GREY)
+        axes.plot(*zip(*cost, strict=True), "D-", color=GREY, clip_on=False)
     failed = [point.value for point in climb.points if not isinstance(point.answer, Label)]
     if failed:
         crosses = {"color": RED, "ls": "", "clip_on": False, "label": "failed"}

@@ -211,7 +211,6 @@ BOMB = "a0: &a0 [x]\n" + "".join(
         ("cluster: {kind: address, address: 'tcp://" + "a" * 70 + ":1'}", "nobody answers"),
     ],
 )
-@pytest.mark.timeout(60)
 def test_a_bad_line(folder, capsys, monkeypatch, line, said):
     if "address" in line:
         monkeypatch.undo()  # the name is refused before anybody is asked
@@ -277,21 +276,18 @@ def test_an_anchor_may_be_used_again(folder, capsys):
 
 @given(content=changed_data(EXAMPLES))
 @QUICK
-@pytest.mark.timeout(120)
 def test_changed_data(folder, capsys, content):
     refused_or_read_back(folder, capsys, content)
 
 
 @given(content=changed_text(EXAMPLES))
 @QUICK
-@pytest.mark.timeout(120)
 def test_changed_text(folder, capsys, content):
     refused_or_read_back(folder, capsys, content)
 
 
 @given(content=st.one_of(changed_data(CLUSTERS), changed_text(CLUSTERS)))
 @QUICK
-@pytest.mark.timeout(120)
 def test_changed_clusters(folder, capsys, content):
     campaign_and_cluster(folder, capsys, content)
 

@@ -123,7 +123,6 @@ def converged(aga, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.timeout(120)
 def test_broken_structure_files(searched, converged, tmp_path, form):
     path = tmp_path / f"a.{form}"
     path.write_bytes(good(FORMATS[form]))
@@ -171,7 +170,6 @@ def test_structures_that_are_none(searched, converged, tmp_path, name):
         ([[0, 0, 0], [1, 1, 1]], np.diag([4e4, 1e-2, 4]), "0.01 Å between two faces"),
     ],
 )
-@pytest.mark.timeout(60)
 def test_no_engine_is_asked_about_what_cannot_be(converged, tmp_path, positions, cell, said):
     path = tmp_path / "a.traj"
     Atoms("Si2", positions, cell=cell, pbc=True).write(path)
@@ -228,7 +226,6 @@ def test_odd_elements(searched, tmp_path, symbol, form):
         b"1\n" + b"[" * 3000 + b"\nSi 0 0 0\n",
     ],
 )
-@pytest.mark.timeout(60)
 def test_xyz_that_lies(searched, aga, tmp_path, content):
     path = tmp_path / "a.extxyz"
     path.write_bytes(content)
@@ -238,7 +235,6 @@ def test_xyz_that_lies(searched, aga, tmp_path, content):
     assert said.startswith(f"convert: {path}: ")
 
 
-@pytest.mark.timeout(60)
 def test_a_campaign_names_the_file_that_it_cannot_begin_from(tmp_path):
     path = tmp_path / "a.cif"
     path.write_bytes(b"data_x\n")
@@ -340,7 +336,6 @@ LABELS = {
 
 
 @pytest.mark.parametrize("name", LABELS)
-@pytest.mark.timeout(120)
 def test_odd_labels(learned, tmp_path, name):
     path = tmp_path / "a.extxyz"
     path.write_text(LABELS[name], encoding="utf-8")
@@ -360,7 +355,6 @@ def test_odd_labels_among_sane_ones_are_left_out(aga, frames, model, tmp_path, n
 
 
 @pytest.mark.parametrize("form", ["extxyz", "runner", "aenet", "deepmd"])
-@pytest.mark.timeout(120)
 def test_broken_sets(learned, frames, tmp_path, form):
     path = tmp_path / "set"
     data_format(form).write(path, frames[:2])
