@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-MARK ?= not gpu and not slurm
+MARK ?= not gpu and not slurm and not chaos
 SLURM_MARK ?= slurm
 # more than the cores: these tests wait for most of their time
 SLURM_JOBS ?= 3
@@ -37,7 +37,7 @@ search: $(VENV)/.installed-gpaw ## install, then search Si8 with real DFT (GPAW)
 search-chgnet: $(VENV)/.installed-chgnet ## the same search with CHGNet, a surrogate: no compiler
 	$(BIN)/aga run configs/campaigns/silicon_chgnet.yaml
 
-test: $(VENV)/.installed-test ## all tests but those of a GPU and of Slurm; MARK='not slow and not gpu and not slurm' leaves out slow ones
+test: $(VENV)/.installed-test ## all tests but those of a GPU, of Slurm and of chaos; MARK='not slow and not gpu and not slurm and not chaos' leaves out slow ones
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)" $(TESTS)
 
 test-slurm: $(VENV)/.installed-test ## tests on a real Slurm of their own (root, Debian's slurmd, slurmctld, munge); SLURM_MARK='slurm and not slow' leaves out slow ones

@@ -87,7 +87,20 @@ Run = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.", callback
 def _problems(config: "CampaignConfig") -> list[str]:
     """What would keep a campaign from running here."""
     engine = [f"engine: {problem}" for problem in config.engine.problems(config.elements)]
-    return engine + config.cluster.problems()
+    return engine + config.cluster.problems() + _unreadable(config)
+
+
+def _unreadable(config: "CampaignConfig") -> list[str]:
+    """The user's structures that no search can begin from: better told now than by a worker."""
+    from aga.structure_files import read_structures
+
+    found: list[str] = []
+    for name in config.search.structures:
+        try:
+            read_structures(Path(name))
+        except ConfigError as error:
+            found += [f"search.structures: {message}" for message in error.messages]
+    return found
 
 
 @app.callback()

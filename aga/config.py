@@ -23,7 +23,13 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
-from aga.config_compositions import ELEMENTS, CompositionsConfig, Section, Symbol
+from aga.config_compositions import (
+    ELEMENTS,
+    CompositionsConfig,
+    Section,
+    Symbol,
+    within_reach,
+)
 from aga.config_disk import DiskConfig
 from aga.config_errors import explain
 from aga.config_limits import BudgetConfig, ConfirmConfig, RelaxationConfig, StopConfig
@@ -36,6 +42,7 @@ from aga.yaml_source import ConfigError, Document, read
 from calculators import clusters, engines
 from calculators.clusters import Cluster
 from calculators.engines import Engine
+from calculators.homes import homed
 from calculators.task import Pool
 from potentials import descriptors
 from potentials.descriptors import Descriptor
@@ -149,7 +156,10 @@ class SearchConfig(Section):
         directory = (info.context or {}).get("directory")
         if directory is None:  # a resolved configuration: the files were there at the start
             return value
-        found = {pattern: _files(directory, pattern) for pattern in value}
+        try:
+            found = {pattern: _files(directory, pattern) for pattern in value}
+        except OSError as error:  # e.g. a name that is too long
+            raise ValueError(f"{error.strerror}: {error.filename}") from error
         missing = [pattern for pattern, files in found.items() if not files]
         if missing:
             raise ValueError(f"no such file: {', '.join(missing)} (looked in {directory})")
@@ -220,7 +230,10 @@ class CampaignConfig(Section):
     @classmethod
     def _sorted(cls, value: dict[str, int] | None) -> dict[str, int] | None:
         """The order of the elements in the file means nothing, so it must not steer the search."""
-        return None if value is None else dict(sorted(value.items()))
+        if value is None:
+            return None
+        within_reach(sum(value.values()))
+        return dict(sorted(value.items()))
 
     @field_validator("compositions")
     @classmethod
@@ -403,7 +416,7 @@ def _include_cluster(document: Document, instead: Path | None) -> list[str]:
     if not isinstance(name, str):
         return []
     try:
-        inner, complaints = read(document.path.parent / Path(name).expanduser())
+        inner, complaints = read(document.path.parent / homed(name))
     except ConfigError as error:
         hint = f" (did you mean {{kind: {name}}}?)" if name in clusters.kinds() else ""
         where = document.where(["cluster"])
@@ -415,7 +428,7 @@ def _include_cluster(document: Document, instead: Path | None) -> list[str]:
 
 def _files(directory: Path, pattern: str) -> Sequence[str]:
     """Absolute paths of the files that a name or glob stands for, sorted."""
-    path = directory / Path(pattern).expanduser()
+    path = directory / homed(pattern)
     if path.is_file():
         return [str(path)]
     root = Path(path.anchor)

@@ -23,6 +23,8 @@ from potentials.roles import nearest
 ELEMENTS = tuple(chemical_symbols[1:])
 #: compositions of one campaign at most: each must be met now and then
 MOST = 1000
+#: atoms of one cell at most: far beyond what can be searched, and well within what memory holds
+MOST_ATOMS = 1000
 #: the same before charges have been looked at
 MOST_CHARGED = 100_000
 
@@ -39,7 +41,18 @@ def _formula(text: str) -> str:
     counts = parsed(text)
     for symbol in counts:
         _element(symbol)
+    within_reach(sum(counts.values()))
     return named(counts)
+
+
+def within_reach(atoms: int) -> None:
+    """Refuse cells that no search gets through.
+
+    Raises:
+        ValueError: there are more atoms than `MOST_ATOMS`.
+    """
+    if atoms > MOST_ATOMS:
+        raise ValueError(f"expected at most {MOST_ATOMS} atoms in a cell, got {atoms}")
 
 
 def _charges(value: Any) -> Any:
@@ -118,6 +131,8 @@ class CompositionsConfig(Section):
             raise ValueError("expected atoms together with elements, and not with formulas")
         if value is not None and value[0] < 1:
             raise ValueError(f"expected cells of one atom or more, got {list(value)}")
+        if value is not None:
+            within_reach(value[1])
         if value is not None and comb(value[1] + len(elements), len(elements)) > MOST_CHARGED:
             raise ValueError(f"more than {MOST_CHARGED} compositions: take fewer elements or atoms")
         if value is not None and not cells(elements, *value):

@@ -1,17 +1,24 @@
 """YAML files with line numbers: what was read, and where each key stands."""
 
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning
+
+from aga.yaml_plain import UnreadableError, plain
 
 Key = str | int
+
+#: characters of a file, brackets open at the same time, and lists begun in one line
+_LARGEST, _DEEPEST = 10**6, 400
+_TOO_DEEP = "nested too deep to be read: flatten it"
+_LISTS = re.compile(rf"(?:[-?][ \t]+){{{_DEEPEST}}}")
 
 
 class ConfigError(Exception):
@@ -66,25 +73,64 @@ def read(path: Path) -> tuple[Document, list[str]]:
         ConfigError: the file is absent, unreadable, empty, not YAML, or not a mapping.
     """
     text = _text(path)
+    _check_size(path, text)
     complaints: list[str] = []
     try:
-        tree = YAML().load(text)
+        tree = _loaded(path, text)
     except DuplicateKeyError as error:
         complaints.append(_marked(path, error))
-        lenient = YAML()
-        lenient.allow_duplicate_keys = True
-        tree = lenient.load(text)
-    except MarkedYAMLError as error:
-        raise ConfigError([_marked(path, error)]) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ConfigError([f"{path}:1: not readable as YAML: {first}"]) from error
+        tree = _loaded(path, text, twice=True)
     if tree is None:
         raise ConfigError([f"{path}:1: the file is empty; expected a mapping of keys to values"])
-    if not isinstance(tree, dict):
-        found = "a list" if isinstance(tree, list) else repr(tree)
-        raise ConfigError([f"{path}:1: expected a mapping of keys to values, got {found}"])
-    return Document(path, _plain(tree), tree), complaints
+    try:
+        data = plain(tree)
+    except UnreadableError as error:
+        raise ConfigError([f"{path}:{error.line + 1}: {error}"]) from error
+    if not isinstance(data, dict):
+        found = "a list" if isinstance(data, list) else repr(data)
+        raise ConfigError([f"{path}:1: expected a mapping of keys to values, got {found[:60]}"])
+    return Document(path, data, tree), complaints
+
+
+def _check_size(path: Path, text: str) -> None:
+    """Refuse at once what would take the reader minutes: its time grows as the square of depth."""
+    if len(text) > _LARGEST:
+        raise ConfigError([f"{path}: larger than 1 MB, which no file of settings is"])
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        depth += line.count("[") + line.count("{") - line.count("]") - line.count("}")
+        most = max(depth, line.count("[") + line.count("{"))
+        if most > _DEEPEST or _LISTS.search(line):
+            raise ConfigError([f"{path}:{number}: {_TOO_DEEP}"])
+
+
+def _loaded(path: Path, text: str, *, twice: bool = False) -> Any:
+    """Ruamel's nodes.
+
+    Args:
+        path: of the file, for messages.
+        text: its content.
+        twice: whether a key may stand twice in a mapping.
+
+    Raises:
+        DuplicateKeyError: one does, and may not.
+        ConfigError: the text is not YAML.
+    """
+    reader = YAML()
+    reader.allow_duplicate_keys = twice
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            return reader.load(text)
+    except DuplicateKeyError:
+        raise
+    except MarkedYAMLError as error:
+        raise ConfigError([_marked(path, error)]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}:1: {_TOO_DEEP}"]) from error
+    except Exception as error:  # of odd text ruamel raises whatever its parts do
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError([f"{path}:1: not readable as YAML: {first}"]) from error
 
 
 def _text(path: Path) -> str:
@@ -97,8 +143,9 @@ def _text(path: Path) -> str:
         raise ConfigError([f"{path}: expected a YAML file, got a folder"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}:1: expected UTF-8 text ({error.reason})"]) from error
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{path}: cannot be read: {why}"]) from error
 
 
 def _marked(path: Path, error: MarkedYAMLError) -> str:
@@ -111,17 +158,3 @@ def _marked(path: Path, error: MarkedYAMLError) -> str:
     elif error.context:
         problem = f"{problem} ({error.context})"
     return f"{path}:{line}: {problem}"
-
-
-def _plain(node: Any) -> Any:
-    """Ruamel's nodes as builtin types; keys are text, and no number is infinite."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if isinstance(node, date) or (isinstance(node, float) and not isfinite(node)):
-        return f"{node} without quotes"  # no setting is a date or infinite: to be refused as text
-    for builtin in (bool, int, float, str):
-        if isinstance(node, builtin):
-            return builtin(node)
-    return node

@@ -74,7 +74,7 @@ def climb(
         limits = Limits(rung_engine.deadline_s * points, rung_engine.memory_gb, should_stop)
         record_start(folder)
         full = {**job, "engine": engine.model_dump(mode="json"), "overrides": rungs[rung]}
-        ended, seconds = _attempt(_new_folder(folder), full, limits)
+        ended, seconds = _attempt(_new_folder(folder), full, limits, environment(engine))
         if ended.failure is not None and disk.no_room(folder):
             raise disk.full(folder)
         attempts.append(
@@ -99,12 +99,14 @@ def climb(
             return ended, attempts
 
 
-def _attempt(folder: Path, job: dict[str, Any], limits: Limits) -> tuple[Ended, float]:
+def _attempt(
+    folder: Path, job: dict[str, Any], limits: Limits, env: dict[str, str]
+) -> tuple[Ended, float]:
     """Run the child in ``folder``; return how it ended and the wall time [s]."""
     publish_json(folder / "job.json", job)
     log = folder / "log.txt"
     argv = [sys.executable, "-P", "-X", "faulthandler", "-m", "calculators.single_point"]
-    done = run([*argv, str(folder / "job.json")], limits, cwd=folder, log=log, env=_environment())
+    done = run([*argv, str(folder / "job.json")], limits, cwd=folder, log=log, env=env)
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     answer = read_json(folder / "outcome.json")
     if answer is None and done.ended_by == "program" and done.status == disk.STATUS:
@@ -162,12 +164,17 @@ def _new_folder(folder: Path) -> Path:
             return made
 
 
-def _environment() -> dict[str, str]:
-    """The worker's environment with one thread and this package importable from any folder."""
+def environment(engine: Engine) -> dict[str, str]:
+    """The worker's environment, with this package importable from any folder.
+
+    Threads are those that the cluster gives to a task of this worker, one where it says nothing:
+    several labels share the cores. Programs with MPI ranks have one each.
+    """
+    threads = {name: os.environ.get(name, "1") if engine.threaded else "1" for name in _THREADS}
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     folders = [str(_ROOT), *(str(Path(folder).absolute()) for folder in named if folder)]
     return {
         **os.environ,
-        **dict.fromkeys(_THREADS, "1"),
+        **threads,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)),
     }

@@ -10,6 +10,10 @@ from potentials.structures import FloatArray, Frame, content_key, rounded
 
 #: labels with a larger force are rejected where nothing else is said [eV/Å]
 LARGEST_FORCE = 100.0
+#: nothing is denser [Å^3/atom], no cell flatter and nothing wider [Å]: neighbours cannot be counted
+DENSEST, FLATTEST, WIDEST = 0.1, 0.01, 1e5
+#: no label is larger [eV, Å]: squares of such numbers are none
+LARGEST = 1e12
 #: cells of the search for close atoms are this wide: with the limit itself there were too many [Å]
 SEARCH = 2.0
 #: re-weighted least squares: rounds, and the deviation that still counts fully [eV/atom]
@@ -45,16 +49,20 @@ class Limits:
         energy: largest distance of an energy from what its composition suggests [eV/atom].
         distance: shortest distance between two atoms [Å].
         duplicates: whether the same structure may come again with the same energy.
+        possible: whether numbers and cells must be such that one can calculate with them.
     """
 
     force: float | None = LARGEST_FORCE
     energy: float | None = 50.0
     distance: float | None = 0.3
     duplicates: bool = False
+    possible: bool = True
 
 
-#: nothing is tested: for a set that errors are measured on
-NO_LIMITS = Limits(None, None, None, duplicates=True)
+#: for a set that errors are measured on
+POSSIBLE = Limits(None, None, None, duplicates=True)
+#: nothing is tested: what is only written elsewhere
+NO_LIMITS = Limits(None, None, None, duplicates=True, possible=False)
 
 
 def accepted(
@@ -111,6 +119,8 @@ def summary(rejected: Sequence[Rejection], total: int) -> list[str]:
 
 def _absurd(frame: Frame, deviation: float, limits: Limits) -> tuple[str, str]:
     """Reason and detail, both empty where all is well."""
+    if limits.possible and (found := _impossible(frame)) != ("", ""):
+        return found
     fmax = frame.label.fmax
     if limits.force is not None and fmax > limits.force:
         return f"largest force above {limits.force:g} eV/Å", f"{fmax:.4g} eV/Å"
@@ -121,6 +131,30 @@ def _absurd(frame: Frame, deviation: float, limits: Limits) -> tuple[str, str]:
         closest = _closest_below(frame, limits.distance)
         if closest is not None:
             return f"two atoms closer than {limits.distance:g} Å", f"{closest:.4g} Å"
+    return "", ""
+
+
+def _impossible(frame: Frame) -> tuple[str, str]:
+    """Reason and detail where one cannot calculate with the numbers, both empty where one can."""
+    atoms, label = frame.atoms, frame.label
+    for name, values in (
+        ("energy", np.array([label.energy])),
+        ("force", label.forces),
+        ("stress", np.zeros(1) if label.stress is None else label.stress),
+    ):
+        if (largest := float(np.abs(values).max(initial=0.0))) > LARGEST:
+            return f"{name} above {LARGEST:g}", f"{largest:.4g}"
+    wide = max(float(np.abs(part).max(initial=0.0)) for part in (atoms.positions, atoms.cell.array))
+    if wide > WIDEST:
+        return f"a coordinate beyond {WIDEST:g} Å", f"{wide:.4g} Å"
+    if not atoms.pbc.all():
+        return "", ""
+    room = atoms.get_volume() / len(atoms)
+    if room < DENSEST:
+        return f"less than {DENSEST:g} Å^3 per atom", f"{room:.4g} Å^3"
+    flat = 1.0 / float(np.linalg.norm(atoms.cell.reciprocal().array, axis=1).max())
+    if flat < FLATTEST:
+        return f"a cell flatter than {FLATTEST:g} Å", f"{flat:.4g} Å"
     return "", ""
 
 
@@ -148,7 +182,7 @@ def _deviations(frames: Sequence[Frame]) -> FloatArray:
     if not frames:
         return np.zeros(0)
     size = np.array([len(frame.atoms) for frame in frames], dtype=np.float64)
-    energy = np.array([frame.label.energy for frame in frames]) / size
+    energy = np.array([frame.label.energy for frame in frames]).clip(-LARGEST, LARGEST) / size
     elements = sorted({int(number) for frame in frames for number in frame.atoms.numbers})
     share = np.array(
         [[np.count_nonzero(frame.atoms.numbers == z) for z in elements] for frame in frames]

@@ -51,7 +51,7 @@ def build(data: Mapping[str, Any], known: Mapping[str, type[Any]], role: str) ->
     name = data.get("kind")
     if name is None:
         raise ValueError(f"{role}: the key 'kind' is missing; known: {', '.join(known)}")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(unknown(role, str(name), known))
     return known[name](**data)
 

@@ -66,7 +66,8 @@ class Label:
     @property
     def fmax(self) -> float:
         """Largest force on an atom [eV/Å]."""
-        return float(np.linalg.norm(self.forces, axis=1).max(initial=0.0))
+        with np.errstate(over="ignore"):  # infinite is as good an answer
+            return float(np.linalg.norm(self.forces, axis=1).max(initial=0.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, exact to the last bit."""

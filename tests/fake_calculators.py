@@ -30,6 +30,13 @@ class Spring(Calculator):
         pass
 
 
+class Threads(Spring):
+    """The energy is the number of threads that libraries may start."""
+
+    def spoil(self):
+        self.results["energy"] = float(os.environ["OMP_NUM_THREADS"])
+
+
 class NotFinite(Spring):
     def spoil(self):
         self.results["energy"] = float("nan")

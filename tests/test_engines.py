@@ -281,7 +281,14 @@ def test_gpaw_short_symbol_does_not_match_a_longer_one(datasets):
 
 @pytest.mark.parametrize(
     ("formula", "ecut", "converged"),
-    [("Si2", 300.0, True), ("TiO2", 300.0, False), ("MgO", 500.0, False), ("MgO", 600.0, True)],
+    [
+        ("Si2", 150.0, True),
+        ("TiO2", 600.0, False),
+        ("MgO", 790.0, False),
+        ("MgO", 800.0, True),
+        ("Fe", 500.0, False),
+        ("Fe", 600.0, True),
+    ],
 )
 def test_gpaw_stress_needs_the_cutoff(formula, ecut, converged):
     assert GPAW(ecut_ev=ecut).stress_converged(Atoms(formula)) is converged

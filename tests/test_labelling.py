@@ -17,6 +17,7 @@ from ase.constraints import FixAtoms
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calculators.attempt import environment
 from calculators.engines import build
 from calculators.labelling import (
     EngineRelaxed,
@@ -108,6 +109,23 @@ def test_only_logs_stay_after_success(copper, tmp_path):
         "starts",
         "attempt-0/log.txt",
     }
+
+
+def test_a_label_has_the_threads_that_its_worker_may_use(copper, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert single_point(copper, fake("Threads"), tmp_path).energy == 3.0
+
+
+def test_one_thread_where_nobody_says_more_and_for_programs_with_ranks(monkeypatch):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    given = {kind: environment(build({"kind": kind})) for kind in ("gpaw", "chgnet", "espresso")}
+    assert {env[name] for env in given.values() for name in names} == {"1"}
+    for name in names:
+        monkeypatch.setenv(name, "4")
+    for kind, count in (("gpaw", "4"), ("emt", "4"), ("espresso", "1"), ("cp2k", "1")):
+        assert {environment(build({"kind": kind}))[name] for name in names} == {count}
 
 
 def test_input_is_not_changed_and_constraints_do_not_count(copper, tmp_path):

@@ -12,9 +12,10 @@ from aga.config import END_LABELS, CampaignConfig
 from aga.search import seeds
 from aga.search.compositions import counts_of, parsed
 from aga.search.space import Space, tidied
+from aga.structure_files import read_structures
+from aga.yaml_source import ConfigError
 from calculators.labelling import label_key
 from calculators.outcome import Failure
-from potentials.structures import bare
 
 Inputs = Mapping[str, Any]
 
@@ -23,7 +24,11 @@ def given(config: CampaignConfig, inputs: Inputs) -> list[Atoms] | Failure:
     """The user's structures, each once."""
     found: dict[str, Atoms] = {}
     for name in config.search.structures:
-        for one in _read(Path(name)):
+        try:
+            read = read_structures(Path(name))
+        except ConfigError as error:
+            return Failure("permanent", f"cannot be searched from: {error}")
+        for one in read:
             problem = _other_dimension(config, one)
             atoms = one if problem else tidied(one)
             problem = problem or _problem(config, inputs, atoms)
@@ -37,12 +42,6 @@ def _other_dimension(config: CampaignConfig, atoms: Atoms) -> str:
     if config.dimension == "cluster":
         return "periodic, which a cluster is not" if atoms.pbc.any() else ""
     return "" if atoms.pbc.all() else "not periodic in three axes"
-
-
-def _read(path: Path) -> list[Atoms]:
-    from ase.io import read
-
-    return [bare(atoms) for atoms in read(path, index=":")]
 
 
 def _problem(config: CampaignConfig, inputs: Inputs, atoms: Atoms) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from aga.search.symmetry import operations
+from aga.structure_files import read_structures
 from aga.yaml_source import ConfigError
 from potentials.structures import bare
 
@@ -39,24 +40,11 @@ def read_structure(path: Path, index: int | None = None) -> Atoms:
         index: which one, counted from 0, where there are several; negative from the end.
 
     Raises:
-        ConfigError: there is no such file, it cannot be read, or it holds several structures.
+        ConfigError: there is no such file, it cannot be read, or it holds several structures or
+            none.
     """
-    from ase.io import read
-    from ase.io.formats import UnknownFileTypeError
-
-    if not path.is_file():
-        kind = "a folder, expected a file" if path.is_dir() else "no such file"
-        raise ConfigError([f"{path}: {kind}"])
-    try:
-        found = read(path, index=":")
-    except UnknownFileTypeError as error:
-        raise ConfigError([f"{path}: a format that ASE does not know: {error}"]) from error
-    except Exception as error:  # readers raise whatever they like
-        message = f"{path}: cannot be read: {type(error).__name__}: {error}"
-        raise ConfigError([message]) from error
+    found = read_structures(path)
     count = len(found)
-    if count == 0 or not all(len(atoms) for atoms in found):
-        raise ConfigError([f"{path}: expected a structure, found none with atoms"])
     if index is None and count > 1:
         raise ConfigError(
             [f"{path}: holds {count} structures; say which: --index 0 to {count - 1}"]
@@ -65,10 +53,7 @@ def read_structure(path: Path, index: int | None = None) -> Atoms:
         raise ConfigError(
             [f"{path}: --index {index}: the file holds {count} structures, from 0 on"]
         )
-    atoms = bare(found[index or 0])
-    if atoms.pbc.any() and atoms.cell.rank < 3:
-        raise ConfigError([f"{path}: a periodic structure needs three independent cell vectors"])
-    return atoms
+    return found[index or 0]
 
 
 def probe(atoms: Atoms) -> Probe:

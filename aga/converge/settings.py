@@ -1,6 +1,6 @@
 """The engine that the command line describes, and where its settings begin to rise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from calculators import engines
 from calculators.engines import Accuracy, Engine
 from potentials.roles import nearest
 
-#: a ladder begins at this part of the default
+#: a ladder begins at this part of what is usual
 CUTOFF_START, KPTS_START = 2 / 3, 1 / 2
 
 
@@ -38,7 +38,7 @@ def parsed(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def engine_of(kind: str, given: dict[str, Any]) -> Engine:
-    """The engine with these settings, its ladders at their beginning where nothing is said.
+    """The engine with these settings.
 
     Raises:
         ConfigError: no such engine, none that has these two settings, or a setting is wrong.
@@ -48,15 +48,30 @@ def engine_of(kind: str, given: dict[str, Any]) -> Engine:
         close = nearest(kind, known)
         hint = f" (did you mean {close!r}?)" if close else ""
         raise ConfigError([f"--engine {kind}: no such engine{hint}; known: {', '.join(known)}"])
-    fields = accuracy_of(known[kind])
-    start = {
-        fields.cutoff: _rounded(CUTOFF_START * _default(known[kind], fields.cutoff)),
-        fields.kpts: KPTS_START * _default(known[kind], fields.kpts),
-    }
+    accuracy_of(known[kind])
     try:
-        return known[kind].model_validate({"kind": kind, **start, **given})
+        return known[kind].model_validate({"kind": kind, **given})
     except ValidationError as error:
         raise ConfigError(list(_explained(error, known[kind]))) from error
+
+
+def begun(engine: Engine, given: dict[str, Any], symbols: Iterable[str]) -> Engine:
+    """The engine with its ladders at their beginning where nothing is said, and settled.
+
+    Args:
+        engine: as given.
+        given: settings that stay.
+        symbols: elements of the structure, which say what cutoff is usual.
+    """
+    fields = accuracy_of(type(engine))
+    wanted = sorted(set(symbols))
+    start = {}
+    usual = engine.usual_cutoff(wanted)
+    if given.get(fields.cutoff) is None and usual is not None:
+        start[fields.cutoff] = _rounded(CUTOFF_START * usual)
+    if given.get(fields.kpts) is None:
+        start[fields.kpts] = KPTS_START * getattr(engine, fields.kpts)
+    return with_values(engine, start).settled(wanted)
 
 
 def accuracy_of(kind: type[Engine]) -> Accuracy:
@@ -102,10 +117,6 @@ def section(engine: Engine, given: dict[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """Whole numbers without a decimal point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _default(kind: type[Engine], name: str) -> float:
-    return float(kind.model_fields[name].default)
 
 
 def _rounded(value: float) -> float:

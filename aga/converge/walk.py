@@ -17,11 +17,12 @@ from aga.converge import ladder
 from aga.converge.ladder import Converged, Ended, Finer, Next, Point, Tolerance
 from aga.converge.picture import draw
 from aga.converge.probe import probe, read_structure
-from aga.converge.settings import accuracy_of, engine_of, parsed, section, with_values
+from aga.converge.settings import accuracy_of, begun, engine_of, parsed, section, with_values
 from aga.converge.tables import show
 from aga.yaml_source import ConfigError
 from calculators import disk
 from calculators.engines import Engine
+from calculators.gates import LabelGates
 from calculators.labelling import single_point
 from calculators.outcome import Failure
 from calculators.results import point_key, read_label, result_folder
@@ -87,7 +88,9 @@ def converge(wanted: Wanted, out: TextIO | None = None, told: TextIO | None = No
     out, told = out or sys.stdout, told or sys.stderr
     given = parsed(wanted.settings)
     engine = engine_of(wanted.kind, given)
-    atoms = _structure(wanted, engine, told)
+    atoms = read_structure(wanted.path, wanted.index)
+    engine = begun(engine, given, atoms.symbols)
+    atoms = _probe(wanted, engine, atoms, told)
     try:
         climbs = _climbs(wanted, engine, atoms, told)
     except OSError as error:
@@ -120,13 +123,14 @@ def converge(wanted: Wanted, out: TextIO | None = None, told: TextIO | None = No
     return CONVERGED
 
 
-def _structure(wanted: Wanted, engine: Engine, told: TextIO) -> Atoms:
+def _probe(wanted: Wanted, engine: Engine, atoms: Atoms, told: TextIO) -> Atoms:
     """The structure as it will be computed."""
-    atoms = read_structure(wanted.path, wanted.index)
     if problems := engine.problems(sorted(set(atoms.symbols))):
         raise ConfigError([f"--engine {wanted.kind}: {problem}" for problem in problems])
     if not (engine.clusters or atoms.pbc.any()):
         raise ConfigError([f"{wanted.path}: {wanted.kind} computes crystals only"])
+    if problem := LabelGates().before(atoms):
+        raise ConfigError([f"{wanted.path}: {problem}: no engine is asked about that"])
     found = probe(atoms)
     told.write(f"{wanted.path}: {found.atoms.get_chemical_formula()}, {len(found.atoms)} atoms\n")
     if found.change:

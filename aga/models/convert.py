@@ -63,7 +63,10 @@ def convert(wanted: Conversion, stream: TextIO | None = None) -> None:
     kind = _kind(wanted)
     if wanted.units is not None and "runner" not in (wanted.start, wanted.end):
         raise ConfigError(["convert: --units is for runner; all others are in eV and Å"])
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
+    if not wanted.out.name:
+        raise ConfigError([f"convert: {wanted.out}: expected the name of a new file or folder"])
+    with refusals("convert"):
+        wanted.out.parent.mkdir(parents=True, exist_ok=True)
     with (
         refusals("convert"),
         tempfile.TemporaryDirectory(dir=wanted.out.parent, prefix=".aga-") as folder,

@@ -10,7 +10,7 @@ from aga.models.errors import evaluate
 from aga.models.refusals import refusals
 from aga.models.tables import show_errors
 from aga.yaml_source import ConfigError
-from potentials.acceptance import NO_LIMITS
+from potentials.acceptance import POSSIBLE
 
 if TYPE_CHECKING:
     from potentials.ensemble import Ensemble
@@ -38,8 +38,8 @@ def measure(
     """
     out = stream or sys.stdout
     ensemble = load_ensemble(model)
-    with refusals("evaluate"):
-        frames = load(source, NO_LIMITS, sys.stderr)
+    with refusals("evaluate", source.path):
+        frames = load(source, POSSIBLE, sys.stderr)
         if not frames:
             raise ConfigError([f"evaluate: {source.path}: no structure is left"])
         found = evaluate(ensemble, frames, spread=not as_json or plots is not None)
@@ -71,5 +71,10 @@ def load_ensemble(folder: Path) -> "Ensemble":
 
     try:
         return Ensemble.load(folder)
-    except (FileNotFoundError, ValueError) as error:
-        raise ConfigError([str(error)]) from error
+    except Exception as error:  # of a damaged file JSON, torch and pickle raise what they like
+        said = str(error)
+        if isinstance(error, FileNotFoundError | ValueError) and str(folder) in said:
+            raise ConfigError([said]) from error
+        first = (said.strip() or "cut short").splitlines()[0][:200]
+        message = f"{folder}: holds no whole ensemble: {type(error).__name__}: {first}"
+        raise ConfigError([f"{message}; take another model, or train it again"]) from error

@@ -15,7 +15,7 @@ from aga.models.refusals import refusals
 from aga.models.settings import load_spec
 from aga.models.tables import show_errors
 from aga.yaml_source import ConfigError
-from potentials.acceptance import LARGEST_FORCE, NO_LIMITS, Limits, label_key
+from potentials.acceptance import LARGEST_FORCE, POSSIBLE, Limits, label_key
 from potentials.spec import EnsembleSpec
 from potentials.structures import Frame
 
@@ -57,9 +57,9 @@ def train(wanted: Training, stream: TextIO | None = None) -> None:
     out = stream or sys.stderr
     _check_free(wanted.out)
     spec = load_spec(wanted.config)
-    with refusals("train"):
+    with refusals("train", wanted.data.path):
         frames = load(wanted.data, replace(Limits(), force=wanted.max_force), out)
-        tests = [] if wanted.test is None else load(wanted.test, NO_LIMITS, out)
+        tests = [] if wanted.test is None else load(wanted.test, POSSIBLE, out)
         _check_sets(wanted, frames, tests)
         known = {label_key(frame) for frame in frames}
         if shared := sum(label_key(frame) in known for frame in tests):

@@ -18,6 +18,7 @@ from aga.report.files import published
 from aga.report.status import load
 from aga.yaml_source import ConfigError
 from potentials.roles import nearest
+from potentials.structures import FloatArray
 
 
 def export(run_dir: Path, form: str, out: Path) -> None:
@@ -93,6 +94,8 @@ def _extxyz(state: State, out: Path) -> None:
         atoms.set_array("REF_forces", one.label.forces)
         if one.label.magmoms is not None:
             atoms.set_array("REF_magmoms", one.label.magmoms)
+        if one.label.magnetization is not None:
+            atoms.info["REF_magnetization"] = one.label.magnetization
         frames.append(atoms)
     with published(out) as temporary:
         write(temporary, frames, format="extxyz")
@@ -108,6 +111,8 @@ def with_calculator(one: Labelled) -> Atoms:
         results["stress"] = one.label.stress
     if one.label.magmoms is not None:
         results["magmoms"] = one.label.magmoms
+    if one.label.magnetization is not None:
+        results["magmom"] = one.label.magnetization
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 
@@ -150,7 +155,9 @@ def _entries(state: State, out: Path) -> None:
                 "pressure_gpa": state.config.pressure_gpa,
                 "enthalpy_per_atom_ev": float(one.known.enthalpy),
                 "forces_ev_per_a": one.label.forces.tolist(),
-                "stress_voigt_ev_per_a3": _listed(one),
+                "stress_voigt_ev_per_a3": _listed(one.label.stress),
+                "magmoms": _listed(one.label.magmoms),
+                "magnetization": one.label.magnetization,
                 **_above(one, state),
             },
             entry_id=one.known.id,
@@ -181,8 +188,8 @@ def _references(state: State) -> list[Any]:
     ]
 
 
-def _listed(one: Labelled) -> list[float] | None:
-    return None if one.label.stress is None else one.label.stress.tolist()
+def _listed(numbers: FloatArray | None) -> list[float] | None:
+    return None if numbers is None else numbers.tolist()
 
 
 def _structures(state: State, out: Path) -> None:

@@ -1,9 +1,8 @@
 """Compositions: reading and writing them, and which ones a search considers."""
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
 from math import gcd
 
 from ase import Atoms
@@ -61,9 +60,19 @@ def cells(elements: Sequence[str], smallest: int, largest: int) -> list[dict[str
     least = min(2, len(symbols))
     found = []
     for size in range(smallest, largest + 1):
-        drawn = [Counter(atoms) for atoms in combinations_with_replacement(symbols, size)]
-        found += sorted((dict(one) for one in drawn if len(one) >= least), key=named)
+        drawn = (
+            {symbol: n for symbol, n in zip(symbols, counts, strict=True) if n}
+            for counts in _shared(size, len(symbols))
+        )
+        found += sorted((one for one in drawn if len(one) >= least), key=named)
     return found
+
+
+def _shared(size: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """Every way to give ``size`` atoms to some elements: places of the walls between these."""
+    for walls in combinations(range(size + parts - 1), parts - 1):
+        edges = (-1, *walls, size + parts - 1)
+        yield tuple(right - left - 1 for left, right in pairwise(edges))
 
 
 def neutral(counts: Counts, charges: Mapping[str, tuple[int, int]]) -> bool:

@@ -39,7 +39,7 @@ class Address(Cluster):
         parts = urlsplit(self.address)
         try:
             socket.create_connection((parts.hostname or "", parts.port or 0), CONNECT_S).close()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
             return [
                 f"cluster address: nobody answers at {self.address} ({error}); start one with: "
                 "dask scheduler"

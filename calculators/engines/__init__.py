@@ -58,6 +58,10 @@ class Engine(BaseModel, ABC):
     clusters: ClassVar[bool] = True
     """Whether it computes what is not periodic and has no cell (see `placed`)."""
 
+    threaded: ClassVar[bool] = True
+    """Whether a label takes the threads that its worker may use; no: a program of its own, which
+    `command` gives cores as MPI ranks."""
+
     helpers: ClassVar[frozenset[str]] = frozenset()
     """Fields that lead to the same answer on another way: not part of the key."""
 
@@ -152,6 +156,16 @@ class Engine(BaseModel, ABC):
     def distributions(self) -> tuple[str, ...]:
         """Installed distributions whose versions are kept with a label."""
         return ("ase",)
+
+    def usual_cutoff(self, symbols: Iterable[str]) -> float | None:
+        """What the stress of these elements mostly needs of the cutoff in `accuracy`.
+
+        `aga converge` begins below it. None where that cannot be said here.
+        """
+        if self.accuracy is None:
+            return None
+        value = getattr(self, self.accuracy.cutoff)
+        return None if value is None else float(value)
 
     def stress_converged(self, atoms: Atoms) -> bool:
         """Whether the stress of ``atoms`` can be trained on; False: the label has none."""

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self
 from ase import Atoms
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 from calculators.engines._grid import boxed
 from calculators.engines._headers import Pseudo
-from calculators.engines._program import missing
+from calculators.engines._program import Command, missing
 from calculators.engines._pseudo import changed, choose
+from calculators.homes import homed
 
 
 class PlaneWaves(Engine):
@@ -47,9 +48,13 @@ class PlaneWaves(Engine):
     checksums: dict[str, str] = Field(
         default={}, description="of the files by element; written by the program, not by you"
     )
-    command: str = Field(description="how the program is started, e.g. with mpirun -n 4 before it")
+    command: Command = Field(
+        description="how the program is started, e.g. with mpirun -n 4 before it"
+    )
 
+    accuracy: ClassVar[Accuracy | None] = Accuracy("ecut_ev", "kpts_density")
     surrogate: ClassVar[bool] = False
+    threaded: ClassVar[bool] = False
     # the files count by their content
     places: ClassVar[frozenset[str]] = frozenset({"command", "pseudo_dir", "pseudopotentials"})
 
@@ -89,7 +94,7 @@ class PlaneWaves(Engine):
     def folder(self) -> Path | None:
         """Where the pseudopotentials are."""
         named = self.pseudo_dir or os.environ.get(self.variable)
-        return Path(named).expanduser().absolute() if named else None
+        return homed(named).absolute() if named else None
 
     def files(self, symbols: set[str]) -> tuple[dict[str, Pseudo], list[str]]:
         """The file of each element, and what is wrong."""
@@ -99,7 +104,13 @@ class PlaneWaves(Engine):
                 f"The engine {self.kind!r} has no pseudopotentials: set pseudo_dir (or "
                 f"{self.variable} in the environment) to a folder of {self.functional()} files."
             ]
-        return choose(symbols, folder, self.names(symbols), self.functional(), self.read)
+        try:
+            return choose(symbols, folder, self.names(symbols), self.functional(), self.read)
+        except OSError as error:  # e.g. no permission
+            return {}, [
+                f"The pseudopotentials of {self.kind!r} cannot be read: {error.filename}: "
+                f"{error.strerror}. Correct pseudo_dir or the permissions."
+            ]
 
     def problems(self, symbols: Iterable[str]) -> list[str]:
         """No program, no pseudopotentials, the wrong ones, or settings that are still open."""
@@ -119,7 +130,7 @@ class PlaneWaves(Engine):
         if problems:
             return self
         sums = {symbol: pseudo.checksum() for symbol, pseudo in sorted(found.items())}
-        folder = self.pseudo_dir and str(Path(self.pseudo_dir).expanduser().absolute())
+        folder = self.pseudo_dir and str(homed(self.pseudo_dir).absolute())
         return self.overridden(
             {
                 "retries": self.retries,
@@ -151,6 +162,12 @@ class PlaneWaves(Engine):
     def placed(self, atoms: Atoms) -> Atoms:
         """A cluster in the middle of a cubic box of vacuum, which repeats."""
         return boxed(atoms)
+
+    def usual_cutoff(self, symbols: Iterable[str]) -> float | None:
+        """That of the hardest element; None where its pseudopotentials are missing."""
+        wanted = set(symbols)
+        found, problems = self.files(wanted)
+        return None if problems else self.needed(wanted, found)
 
     def stress_converged(self, atoms: Atoms) -> bool:
         """False below the cutoff of the hardest element: Pulay stress would ruin a training."""

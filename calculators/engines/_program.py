@@ -7,6 +7,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from calculators.outcome import EngineError, MachineError
 
@@ -17,6 +20,19 @@ _MEMORY = re.compile(
 )
 _LINES = 3
 _LONGEST = 400
+
+
+def _quoted_right(command: str) -> str:
+    """Refuse what a shell could not split into words."""
+    try:
+        shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"expected words as in a shell, got {command!r}: {error}") from error
+    return command
+
+
+#: how a program is started, e.g. ``mpirun -n 4 pw.x``
+Command = Annotated[str, AfterValidator(_quoted_right)]
 
 
 def missing(kind: str, command: str, install: str) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import Field
 from calculators.engines._grid import by_class, pointed
 from calculators.engines._headers import Pseudo, read_psp8
 from calculators.engines._plane_waves import PlaneWaves
+from calculators.engines._program import Command
 
 
 class Abinit(PlaneWaves):
@@ -29,7 +30,7 @@ class Abinit(PlaneWaves):
     xc: Literal["PBE", "LDA"] = "PBE"
     smearing: Literal["cold", "fermi-dirac", "gaussian"] = "cold"
     smearing_ev: float = Field(default=0.27, gt=0, description="width of the smearing [eV]")
-    command: str = Field(default="abinit", description="e.g. mpirun -n 4 abinit")
+    command: Command = Field(default="abinit", description="e.g. mpirun -n 4 abinit")
     maxiter: int = Field(default=80, ge=1, description="SCF iterations before it is given up")
     mixing_beta: float = Field(
         default=0.7, gt=0, le=1, description="part of a new density that is taken (diemix)"

@@ -20,9 +20,10 @@ from ase import Atoms
 from ase.units import Ry
 from pydantic import Field
 
-from calculators.engines import Engine
+from calculators.engines import Accuracy, Engine
 from calculators.engines._grid import boxed, pointed
-from calculators.engines._program import missing
+from calculators.engines._program import Command, missing
+from calculators.homes import homed
 
 _INSTALL = "install CP2K (Debian: apt-get install cp2k cp2k-data)"
 # beside the program, as Debian and as CP2K's own build put it
@@ -55,7 +56,7 @@ class CP2K(Engine):
         description="CP2K's data folder; none: CP2K_DATA_DIR in the environment, or beside the "
         "program",
     )
-    command: str = Field(default="cp2k_shell.psmp", description="e.g. mpirun -n 4 cp2k.psmp -s")
+    command: Command = Field(default="cp2k_shell.psmp", description="e.g. mpirun -n 4 cp2k.psmp -s")
     maxiter: int = Field(default=80, ge=1, description="SCF iterations before it is given up")
     mixing_beta: float = Field(default=0.4, gt=0, le=1, description="mixing parameter")
     retries: tuple[dict[str, Any], ...] = (
@@ -63,7 +64,10 @@ class CP2K(Engine):
         {"mixing_beta": 0.05, "maxiter": 400},
     )
 
+    # of the grid alone: what the basis leaves out stays
+    accuracy: ClassVar[Accuracy | None] = Accuracy("grid_ev", "kpts_density")
     surrogate: ClassVar[bool] = False
+    threaded: ClassVar[bool] = False
     helpers: ClassVar[frozenset[str]] = frozenset({"maxiter", "mixing_beta"})
     ladder: ClassVar[frozenset[str]] = helpers | {"smearing_ev"}
     places: ClassVar[frozenset[str]] = frozenset({"command", "data_dir"})
@@ -83,9 +87,15 @@ class CP2K(Engine):
             ("potential", self.pseudopotential(), self.potential_file),
         ):
             path = folder / file
-            if not path.is_file():
-                found.append(f"There is no {file} in {folder}: correct {key}_file or data_dir.")
-            elif lost := sorted(set(symbols) - _elements(path, name)):
+            try:
+                known = _elements(path, name)
+            except OSError as error:
+                found.append(
+                    f"There is no {file} that can be read in {folder} ({error.strerror}): correct "
+                    f"{key}_file or data_dir."
+                )
+                continue
+            if lost := sorted(set(symbols) - known):
                 found.append(
                     f"{path} has no {name} for {', '.join(lost)}: choose another {key} or another "
                     "composition."
@@ -108,12 +118,12 @@ class CP2K(Engine):
 
     def pseudopotential(self) -> str:
         """Name of the pseudopotentials in their file."""
-        return self.potential.format(xc=self.xc)
+        return self.potential.replace("{xc}", self.xc)
 
     def data(self) -> Path | None:
         """CP2K's data folder."""
         if named := self.data_dir or os.environ.get("CP2K_DATA_DIR"):
-            return Path(named).expanduser().absolute()
+            return homed(named).absolute()
         words = [shutil.which(word) for word in shlex.split(self.command) if "cp2k" in word]
         beside = [Path(word).resolve().parent / name for word in words if word for name in _SHARED]
         return next((folder.resolve() for folder in beside if folder.is_dir()), None)

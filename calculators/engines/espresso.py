@@ -18,6 +18,7 @@ from pydantic import Field
 from calculators.engines._grid import by_class, pointed
 from calculators.engines._headers import Pseudo, read_upf
 from calculators.engines._plane_waves import PlaneWaves
+from calculators.engines._program import Command
 
 # of the density, over that of the wave functions
 _PLAIN_FACTOR, _AUGMENTED_FACTOR = 4.0, 10.0
@@ -38,7 +39,7 @@ class Espresso(PlaneWaves):
     )
     smearing: Literal["cold", "fermi-dirac", "gaussian"] = "cold"
     smearing_ev: float = Field(default=0.02 * Ry, gt=0, description="width of the smearing [eV]")
-    command: str = Field(default="pw.x", description="e.g. mpirun -n 4 pw.x -nk 2")
+    command: Command = Field(default="pw.x", description="e.g. mpirun -n 4 pw.x -nk 2")
     maxiter: int = Field(default=80, ge=1, description="SCF iterations before it is given up")
     mixing_beta: float = Field(default=0.4, gt=0, le=1, description="mixing parameter")
     mixing_mode: Literal["plain", "TF", "local-TF"] = "plain"

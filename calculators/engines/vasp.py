@@ -19,6 +19,8 @@ from pydantic import Field, field_validator
 from calculators.engines._grid import pointed
 from calculators.engines._headers import Pseudo, read_potcar
 from calculators.engines._plane_waves import PlaneWaves
+from calculators.engines._program import Command
+from calculators.homes import homed
 
 # ENMAX is meant for energies at a fixed cell; stress needs more of the same waves
 _STRESS_FACTOR = 1.3
@@ -58,7 +60,7 @@ class Vasp(PlaneWaves):
     pseudopotentials: dict[str, str] = Field(
         default={}, description="sub-folder of an element where it is not its symbol: {Ti: Ti_sv}"
     )
-    command: str = Field(default="vasp_std", description="e.g. mpirun -n 4 vasp_std")
+    command: Command = Field(default="vasp_std", description="e.g. mpirun -n 4 vasp_std")
     maxiter: int = Field(default=100, ge=1, description="SCF iterations before it is given up")
     algo: Literal["Normal", "Fast", "All", "Damped"] = Field(
         default="Normal", description="the way to the ground state (ALGO)"
@@ -114,7 +116,7 @@ class Vasp(PlaneWaves):
         named = os.environ.get(self.variable)
         if self.pseudo_dir or not named:
             return super().folder()
-        return Path(named).expanduser().absolute() / _SETS[self.xc][2]
+        return homed(named).absolute() / _SETS[self.xc][2]
 
     def distributions(self) -> tuple[str, ...]:
         """Installed distributions whose versions are kept with a label."""

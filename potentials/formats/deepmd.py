@@ -14,6 +14,7 @@ others, ids and engines in ``aga.json``. A ``spin.npy`` of others is not read.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from potentials.formats.frames import Raw, frames_of, note, periodic
-from potentials.formats.lines import FormatError, Line, atomic_number
+from potentials.formats.frames import NO_VOLUME, Raw, frames_of, note, periodic, volume
+from potentials.formats.lines import FormatError, Line, atomic_number, content
 from potentials.structures import FloatArray, Frame
 
 _EXTRA = "aga.json"
@@ -61,7 +62,7 @@ def _system(folder: Path, type_map: Sequence[str] | None) -> Iterator[Raw]:
     for own in sets:
         for raw in _set(own, types, numbers, crystal=crystal):
             known = extra[place] if place < len(extra) else {}
-            yield Raw(raw.where, raw.atoms, raw.energy, raw.forces, raw.stress, raw.magmoms, known)
+            yield replace(raw, extra=known)
             place += 1
 
 
@@ -72,10 +73,10 @@ def _extra(folder: Path) -> list[dict[str, Any]]:
         return []
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: expected JSON data, got: {error}") from error
-    if not isinstance(data, list):
-        raise FormatError(f"{path}: expected a list, one entry per structure")
+    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
+        raise FormatError(f"{path}: expected a list, one mapping per structure")
     return data
 
 
@@ -83,7 +84,7 @@ def _numbers(folder: Path, type_map: Sequence[str] | None) -> list[int]:
     """Atomic number of every type."""
     path = folder / "type_map.raw"
     if path.exists():
-        symbols: Sequence[str] = path.read_text(encoding="utf-8").split()
+        symbols: Sequence[str] = [word for line in content(path) for word in line.words]
     elif type_map is not None:
         symbols = type_map
     else:
@@ -132,12 +133,13 @@ def _set(
             cell=None if box is None else box[index].reshape(3, 3),
             pbc=crystal,
         )
+        where = f"{folder}, structure {index + 1}"
         yield Raw(
-            where=f"{folder}, structure {index + 1}",
+            where=where,
             atoms=atoms,
             energy=float(energy[index]),
             forces=force[index].reshape(-1, 3)[real],
-            stress=None if virial is None or not crystal else _stress(virial[index], atoms),
+            stress=None if virial is None or not crystal else _stress(virial[index], atoms, where),
             magmoms=None if magmom is None else magmom[index][real],
         )
 
@@ -154,9 +156,9 @@ def _array(path: Path, rows: int | None, columns: int) -> FloatArray:
     """
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: expected an array, got: {error}") from error
-    array = np.asarray(found, dtype=np.float64)
+        array = np.asarray(found, dtype=np.float64)
+    except Exception as error:  # of a damaged file NumPy raises whatever its parts do
+        raise FormatError(f"{path}: expected an array of numbers, got: {error}") from error
     array = array[:, None] if columns == 1 and array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] != columns or rows not in (None, len(array)):
         expected = f"({'frames' if rows is None else rows}, {columns})"
@@ -164,9 +166,12 @@ def _array(path: Path, rows: int | None, columns: int) -> FloatArray:
     return array
 
 
-def _stress(virial: FloatArray, atoms: Atoms) -> FloatArray:
+def _stress(virial: FloatArray, atoms: Atoms, where: str) -> FloatArray:
     """Voigt-6 [eV/Å^3], tension positive, from a virial [eV] that is positive under pressure."""
-    full = -virial.reshape(3, 3) / abs(np.linalg.det(atoms.cell.array))
+    room = volume(atoms)
+    if room < NO_VOLUME:
+        raise FormatError(f"{where}: the cell vectors span no volume")
+    full = -virial.reshape(3, 3) / room
     both = 0.5 * (full + full.T)
     return np.array([both[0, 0], both[1, 1], both[2, 2], both[1, 2], both[0, 2], both[0, 1]])
 

@@ -6,6 +6,7 @@ Without keys named by the caller, ``REF_energy``, ``REF_forces`` and ``REF_stres
 """
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 from ase import Atoms
 
 from potentials.acceptance import Rejection
-from potentials.formats.frames import Raw, frames_of
-from potentials.formats.keyed import choose, label_of, volume
+from potentials.formats.frames import Raw, check_atoms, frames_of
+from potentials.formats.keyed import choose, label_of
 from potentials.formats.lines import FormatError, row
 from potentials.structures import Frame, bare
 
@@ -120,11 +121,37 @@ def _comment(frame: Frame) -> str:
     if label.stress is not None:
         xx, yy, zz, yz, xz, xy = label.stress
         parts.append(f'REF_stress="{row([xx, xy, xz, xy, yy, yz, xz, yz, zz])}"')
+    if label.magnetization is not None:
+        parts.append(f"REF_magnetization={label.magnetization!r}")
     return " ".join([*parts, f'id="{_quoted(frame.id)}"', f'engine="{_quoted(label.engine)}"'])
 
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def check_counts(path: Path) -> None:
+    """Whether the atoms that the frames promise are there: ASE looks for them, however many.
+
+    Raises:
+        FormatError: the file ends before the last of them.
+    """
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "r") as file:
+        number = 0
+        while words := file.readline().split():
+            number += 1
+            if not words[0].isdecimal():
+                return  # not a count: ASE says what is wrong
+            promised = int(words[0]) if len(words[0]) < 16 else sys.maxsize
+            file.readline()
+            for found in range(promised):
+                if not file.readline():
+                    raise FormatError(
+                        f"{path}: frame {number}: promises {words[0][:20]} atoms, but the file "
+                        f"ends after {found}"
+                    )
 
 
 def _structures(path: Path) -> Iterator[Atoms]:
@@ -133,6 +160,7 @@ def _structures(path: Path) -> Iterator[Atoms]:
 
     number = 1
     try:
+        check_counts(path)
         for atoms in iread(path, index=":", format="extxyz", properties_parser=_properties):
             yield atoms
             number += 1
@@ -140,7 +168,9 @@ def _structures(path: Path) -> Iterator[Atoms]:
         raise FormatError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise FormatError(f"{path}: expected an extended XYZ file, got a folder") from error
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except FormatError:
+        raise
+    except Exception as error:  # ASE's reader and those of compressed files raise what they like
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise FormatError(
             f"{path}: frame {number}: not readable as extended XYZ: {said[0]}"
@@ -167,10 +197,7 @@ def _contents(atoms: Atoms) -> dict[str, Any]:
 
 
 def _check_structure(atoms: Atoms, where: str) -> None:
-    if not len(atoms):
-        raise FormatError(f"{where}: has no atoms")
-    if (atoms.numbers == 0).any():
-        raise FormatError(f"{where}: atom {int(np.argmin(atoms.numbers)) + 1} is of no element (X)")
+    check_atoms(atoms, where)
     lengths = atoms.cell.lengths()
     for axis, name in enumerate("abc"):
         if atoms.pbc[axis] and lengths[axis] == 0.0:
@@ -178,8 +205,6 @@ def _check_structure(atoms: Atoms, where: str) -> None:
                 f'{where}: periodic along {name}, but there is no such cell vector; give Lattice="'
                 '..." or pbc="F F F"'
             )
-    if atoms.pbc.all() and volume(atoms) < 1e-6:
-        raise FormatError(f"{where}: the cell vectors span no volume")
 
 
 def _not_finite(raw: Raw) -> str:
@@ -191,5 +216,6 @@ def _not_finite(raw: Raw) -> str:
         "forces": raw.forces,
         "stress": np.zeros(0) if raw.stress is None else raw.stress,
         "magmoms": np.zeros(0) if raw.magmoms is None else raw.magmoms,
+        "magnetization": np.array([raw.magnetization or 0.0]),
     }
     return ", ".join(name for name, part in parts.items() if not np.isfinite(part).all())

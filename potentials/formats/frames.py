@@ -20,6 +20,8 @@ from potentials.structures import FloatArray, Frame, Label
 MARK = "aga"
 #: engine of labels that do not say where they come from
 UNKNOWN_ENGINE = "unknown"
+#: cell vectors that span less are no cell [Å^3]
+NO_VOLUME = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Raw:
         forces: [eV/Å] (N, 3).
         stress: Voigt-6 [eV/Å^3], or None.
         magmoms: [bohr magneton] (N,), or None.
+        magnetization: of the whole [bohr magneton], or None.
         extra: what `note` wrote.
     """
 
@@ -42,6 +45,7 @@ class Raw:
     forces: FloatArray
     stress: FloatArray | None = None
     magmoms: FloatArray | None = None
+    magnetization: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,6 +57,8 @@ def note(frame: Frame) -> str:
         data["stress"] = label.stress.tolist()
     if label.magmoms is not None:
         data["magmoms"] = label.magmoms.tolist()
+    if label.magnetization is not None:
+        data["magnetization"] = label.magnetization
     if label.seconds:
         data["seconds"] = label.seconds
     return f"{MARK} {json.dumps(data)}"
@@ -69,7 +75,7 @@ def extra_of(comment: str, where: str) -> dict[str, Any]:
         return {}
     try:
         data = json.loads(text.removeprefix(MARK))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: expected JSON data after {MARK!r}, got: {error}") from error
     return dict(data)
 
@@ -97,11 +103,34 @@ def frames_of(raws: Iterable[Raw], engine: str | None) -> list[Frame]:
     return made
 
 
+def check_atoms(atoms: Atoms, where: str) -> None:
+    """Refuse what is no structure: no atoms, no elements, a crystal whose cell has no volume.
+
+    Raises:
+        FormatError: it is none.
+    """
+    if not len(atoms):
+        raise FormatError(f"{where}: has no atoms")
+    if (atoms.numbers < 1).any():
+        raise FormatError(f"{where}: atom {int(np.argmin(atoms.numbers)) + 1} is of no element (X)")
+    if atoms.pbc.all() and volume(atoms) < NO_VOLUME:
+        raise FormatError(f"{where}: the cell vectors span no volume")
+
+
+def volume(atoms: Atoms) -> float:
+    """Of the cell [Å^3]; NaN where the cell is not finite, without a warning."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(abs(np.linalg.det(atoms.cell.array)))
+
+
 def _frame(raw: Raw, engine: str | None) -> Frame:
+    check_atoms(raw.atoms, raw.where)
+
     def array(name: str, own: FloatArray | None) -> FloatArray | None:
         value = raw.extra.get(name, own)
         return None if value is None else np.array(value, dtype=np.float64)
 
+    total = raw.extra.get("magnetization", raw.magnetization)
     try:
         label = Label(
             energy=raw.energy,
@@ -110,6 +139,7 @@ def _frame(raw: Raw, engine: str | None) -> Frame:
             engine=str(raw.extra.get("engine", engine or UNKNOWN_ENGINE)),
             seconds=float(raw.extra.get("seconds", 0.0)),
             magmoms=array("magmoms", raw.magmoms),
+            magnetization=None if total is None else float(total),
         )
         return Frame("", raw.atoms, label)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from potentials.formats.frames import Raw
+from potentials.formats.frames import Raw, volume
 from potentials.formats.lines import FormatError
 from potentials.roles import nearest
 from potentials.structures import FloatArray
@@ -32,13 +32,18 @@ class Keys:
     forces: str
     stress: tuple[str, ...]
     magmoms: str
+    magnetization: str
     required: bool = False
 
 
 REFERENCE = Keys(
-    "REF_energy", "REF_forces", ("REF_stress", "REF_virial", "REF_virials"), "REF_magmoms"
+    "REF_energy",
+    "REF_forces",
+    ("REF_stress", "REF_virial", "REF_virials"),
+    "REF_magmoms",
+    "REF_magnetization",
 )
-PLAIN = Keys("energy", "forces", ("stress", "virial", "virials"), "magmoms")
+PLAIN = Keys("energy", "forces", ("stress", "virial", "virials"), "magmoms", "magmom")
 
 
 def choose(
@@ -85,13 +90,8 @@ def label_of(atoms: Atoms, held: Mapping[str, Any], keys: Keys, where: str) -> R
             )
     own = {name: str(held[name]) for name in ("id", "engine") if held.get(name)}
     stress = _stress(atoms, held, keys, where)
-    return Raw(where, atoms, float(energy.ravel()[0]), forces, stress, magmoms, own)
-
-
-def volume(atoms: Atoms) -> float:
-    """Of the cell [Å^3]; NaN where the cell is not finite, without a warning."""
-    with np.errstate(invalid="ignore"):
-        return float(abs(np.linalg.det(atoms.cell.array)))
+    total = _total(held, keys.magnetization)
+    return Raw(where, atoms, float(energy.ravel()[0]), forces, stress, magmoms, total, own)
 
 
 def _given(held: Mapping[str, Any], key: str, what: str, where: str) -> Any:
@@ -116,6 +116,12 @@ def _array(value: Any, key: str, where: str) -> FloatArray:
         shown = str(value) if len(str(value)) < 40 else str(value)[:37] + "..."
         raise FormatError(f"{where}: {key}: expected numbers, got {shown!r}")
     return array.astype(np.float64)
+
+
+def _total(held: Mapping[str, Any], key: str) -> float | None:
+    """The moment of the whole; under the same name others keep those of the atoms."""
+    array = np.asarray(held.get(key, ()))
+    return float(array.ravel()[0]) if array.size == 1 and array.dtype.kind in "iuf" else None
 
 
 def _stress(atoms: Atoms, held: Mapping[str, Any], keys: Keys, where: str) -> FloatArray | None:

@@ -72,7 +72,7 @@ def content(path: Path, comment: str = "#") -> Iterator[Line]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # the latter of what is no UTF-8
         raise FormatError(f"{path}: expected a text file, got: {error}") from error
     for number, whole in enumerate(text.splitlines(), 1):
         kept = whole.split(comment, 1)[0].strip() if comment else whole.strip()
@@ -128,7 +128,7 @@ def atomic_number(symbol: str, line: Line) -> int:
     """
     from ase.data import atomic_numbers, chemical_symbols
 
-    if symbol.isdigit() and 0 < int(symbol) < len(chemical_symbols):
+    if symbol.isdecimal() and 0 < int(symbol) < len(chemical_symbols):
         return int(symbol)
     if symbol not in atomic_numbers or symbol == "X":
         raise line.error(f"the symbol of an element in place of {symbol!r}")

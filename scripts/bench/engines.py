@@ -39,7 +39,7 @@ ENGINES = ["gpaw", "espresso", "abinit", "cp2k"]
 SYSTEMS = ["si", "al", "tio2", "fe"]
 MOMENTS = {"fe": {"Fe": 2.5}}
 #: cutoffs that an engine does not choose by itself [eV]
-CUTOFFS = {"gpaw": {"si": 300.0, "al": 300.0, "tio2": 600.0, "fe": 600.0}}
+CUTOFFS = {"gpaw": {"si": 300.0, "al": 300.0, "tio2": 800.0, "fe": 600.0}}
 LIMITS = {"deadline_s": 3600.0, "memory_gb": 0.0}
 
 
@@ -82,7 +82,7 @@ def rows(given: argparse.Namespace, store: Path) -> Iterator[dict[str, Any]]:
         for kind in given.engines:
             engine = engine_of(kind, system, given)
             row: dict[str, Any] = {"system": system, "engine": kind}
-            found = single_point(atoms, engine, store)
+            found = single_point(atoms, engine, store, every_stress=True)
             if not isinstance(found, Label):
                 yield row | {"reason": found.reason}
                 continue

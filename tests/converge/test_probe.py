@@ -89,6 +89,8 @@ def test_files_that_cannot_be_used(tmp_path):
     (tmp_path / "odd.qqq").write_text("nothing")
     assert "does not know" in refused(tmp_path / "odd.qqq")
     (tmp_path / "broken.xyz").write_text("3\n\nCu 0.0 0.0\n")
+    assert "broken.xyz: frame 1: promises 3 atoms" in refused(tmp_path / "broken.xyz")
+    (tmp_path / "broken.xyz").write_text("1\n\nCu 0.0 0.0\n")
     assert "broken.xyz: cannot be read" in refused(tmp_path / "broken.xyz")
     (tmp_path / "empty.cif").write_text("data_x\n")
     assert "found none with atoms" in refused(tmp_path / "empty.cif")

@@ -3,14 +3,14 @@
 import pytest
 from ruamel.yaml import YAML
 
-from aga.converge.settings import engine_of, parsed, section, with_values
+from aga.converge.settings import begun, engine_of, parsed, section, with_values
 from calculators import engines
 
 ABLE = [name for name, one in engines.kinds().items() if one.accuracy is not None]
 
 
-def test_some_engine_can():
-    assert "gpaw" in ABLE
+def test_engines_with_plane_waves_can():
+    assert {"gpaw", "espresso", "abinit", "cp2k", "vasp"} <= set(ABLE)
 
 
 @pytest.mark.parametrize("kind", ABLE)
@@ -18,18 +18,40 @@ def test_what_an_engine_declares_are_numbers_that_decide_the_answer(kind):
     cls = engines.kinds()[kind]
     for name in cls.accuracy:
         field = cls.model_fields[name]
-        assert float(field.default) > 0
+        assert field.default is None or float(field.default) > 0
         assert name not in cls.helpers
         assert field.description
 
 
 @pytest.mark.parametrize("kind", ABLE)
-def test_ladders_begin_below_the_defaults_or_where_they_are_told(kind):
-    cls = engines.kinds()[kind]
-    low = engine_of(kind, {}).model_dump()
-    for name in cls.accuracy:
-        assert 0 < low[name] < cls.model_fields[name].default
-        assert engine_of(kind, {name: 7.0}).model_dump()[name] == 7.0
+def test_ladders_begin_below_what_is_usual_or_where_they_are_told(kind, sets):
+    given = sets.get(kind, {})
+    engine = engine_of(kind, given)
+    low, usual = begun(engine, given, ["Si"]), engine.settled(["Si"])
+    for name in engine.accuracy:
+        assert 0 < getattr(low, name) < getattr(usual, name)
+        told = {**given, name: 7.0}
+        assert getattr(begun(engine_of(kind, told), told, ["Si"]), name) == 7.0
+
+
+@pytest.mark.parametrize("kind", sorted(set(ABLE) - {"cp2k"}))
+def test_hard_elements_begin_higher(kind, sets):
+    given = sets.get(kind, {})
+    engine = engine_of(kind, given)
+    soft, hard = (begun(engine, given, symbols) for symbols in (["Si"], ["O", "Si"]))
+    assert getattr(hard, engine.accuracy.cutoff) > 1.2 * getattr(soft, engine.accuracy.cutoff)
+
+
+def test_an_open_cutoff_is_as_good_as_none(sets):
+    given = {**sets["abinit"], "ecut_ev": None}
+    assert begun(engine_of("abinit", given), given, ["Si"]).ecut_ev == 270.0  # 2/3 of 400 eV
+
+
+def test_without_pseudopotentials_nothing_is_begun(tmp_path):
+    given = {"pseudo_dir": str(tmp_path)}
+    engine = begun(engine_of("vasp", given), given, ["Si"])
+    assert engine.ecut_ev is None
+    assert "Si/POTCAR" in " ".join(engine.problems(["Si"]))
 
 
 def test_values_are_yaml():

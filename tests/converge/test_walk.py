@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -207,7 +208,7 @@ def test_engines_and_settings_that_are_wrong(file, tmp_path):
     assert "did you mean 'gpaw'" in refused(Wanted(file, "gpw"))
     told = refused(Wanted(file, "emt"))
     assert "emt: it has no plane-wave cutoff" in told
-    assert "decaying, gpaw" in told
+    assert "abinit, cp2k, decaying, espresso, gpaw, vasp" in told
     assert "did you mean 'cutoff'" in refused(wanted(file, "cutof=3"))
     assert "--set kpts=1: kpts is set twice" not in refused(wanted(file, "hard=perhaps"))
     assert "--set kpts=2: kpts is set twice" in refused(wanted(file, "kpts=2"))
@@ -233,6 +234,41 @@ def test_on_the_command_line(file, tmp_path, capsys, quick):
     assert "210" in next(line for line in err.splitlines() if "enough" in line)
     assert aga(tmp_path / "none.cif", "--engine", "gpaw") == 2
     assert "no such file" in capsys.readouterr().err
+
+
+# two thirds of what the hardest element needs, of CP2K of its grid [eV]
+@pytest.mark.parametrize(
+    ("kind", "cutoff"), [("espresso", 730.0), ("abinit", 670.0), ("vasp", 350.0), ("cp2k", 3600.0)]
+)
+def test_every_engine_with_plane_waves(tmp_path, sets, monkeypatch, kind, cutoff):
+    """Their programs are elsewhere: what they are asked for, and the section that comes of it."""
+    asked = []
+
+    def point(atoms, engine, store, *, every_stress):
+        values = [getattr(engine, name) for name in engine.accuracy]
+        asked.append((engine, *values))
+        assert engine.problems(set(atoms.symbols)) == []
+        error = (values[0] / cutoff) ** -8 + values[1] ** -8
+        shape = np.zeros((len(atoms), 3))
+        return Label(len(atoms) * error, shape, 1e-3 * error * np.ones(6), engine.key(), 1.0)
+
+    monkeypatch.setattr(walk, "single_point", point)
+    path = tmp_path / "quartz.cif"
+    oxide = Atoms("SiO2", [[0.1, 0, 0], [1.6, 0.1, 0], [0, 1.7, 0.1]], cell=[4, 4.2, 4.4], pbc=True)
+    oxide.write(path)
+    given = tuple(f"{name}={value}" for name, value in sets[kind].items())
+    code, out, told = ran(Wanted(path, kind, given, out=tmp_path / "out"))
+    assert code == CONVERGED, told
+    cutoffs = [value for _, value, _ in asked]
+    assert cutoffs[:2] == [cutoff, pytest.approx(1.2 * cutoff, rel=0.05)]
+    points = {(value, kpts) for _, value, kpts in asked}
+    assert len({engine.key() for engine, *_ in asked}) == len(points)
+    section = YAML(typ="safe").load(out)["engine"]
+    assert section["kind"] == kind
+    made = engines.build(section).settled(["O", "Si"])
+    found = [getattr(made, name) for name in made.accuracy]
+    assert tuple(found) in points
+    assert (tmp_path / "out" / f"quartz-{kind}.png").is_file()
 
 
 # children

@@ -1,6 +1,7 @@
 """A small campaign written straight into its database: EMT labels, no workers."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -72,6 +73,7 @@ class Campaign:
         assert self.store.record(record.ordinal, {**outcome, "meta": meta})
 
     def label(self, identity, atoms, *, purpose="search", worker="dft-0", stress=True, **about):
+        """A label of EMT; ``about`` may replace parts of it by ``moments``."""
         candidate = Candidate(
             identity,
             atoms,
@@ -87,7 +89,7 @@ class Campaign:
             raw_spread=candidate.spread,
             **({"chain": about["chain"]} if "chain" in about else {}),
         )
-        label = emt_label(atoms, stress=stress)
+        label = replace(emt_label(atoms, stress=stress), **about.get("moments", {}))
         self.close(record, {"ok": {"label": label.to_dict()}}, worker)
 
     def fail(self, identity, atoms):

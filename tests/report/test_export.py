@@ -10,6 +10,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from aga.report.export import FORMATS, export
 from aga.report.status import load
 from aga.yaml_source import ConfigError
+from potentials.formats import extxyz
 from tests.crystals import emt_label
 from tests.report.conftest import Campaign, bcc, config, fcc
 from tests.tolerances import ROUNDING_ABS
@@ -176,3 +177,26 @@ def test_refusals(run_dir, empty_dir, tmp_path):
     with pytest.raises(ConfigError, match=r"cif writes a folder, but .* is a file"):
         export(run_dir, "cif", tmp_path / "b")
     assert not (tmp_path / "a").exists()
+
+
+def test_moments_in_every_format(tmp_path):
+    """Those of the atoms and that of the cell, which is not their sum; no other label has any."""
+    from monty.serialization import loadfn
+
+    moments = {"magmoms": np.array([1.0, -0.5, 0.25, 0.0]), "magnetization": 0.8}
+    made = Campaign(tmp_path / "run")
+    made.label("s0", fcc(), moments=moments)
+    made.label("s1", bcc())
+    made.close_store()
+    for form in ("extxyz", "traj", "entries"):
+        export(made.store.run_dir, form, tmp_path / f"a.{form}")
+    one, other = (frame.label for frame in extxyz.read(tmp_path / "a.extxyz"))
+    np.testing.assert_allclose(one.magmoms, moments["magmoms"])
+    assert one.magnetization == 0.8
+    assert (other.magmoms, other.magnetization) == (None, None)
+    atoms = read(tmp_path / "a.traj", 0)
+    np.testing.assert_allclose(atoms.get_magnetic_moments(), moments["magmoms"])
+    assert atoms.get_magnetic_moment() == 0.8
+    entries = loadfn(tmp_path / "a.entries", fmt="json")
+    assert entries[0].data["magmoms"] == moments["magmoms"].tolist()
+    assert [entry.data["magnetization"] for entry in entries] == [0.8, None]

@@ -94,6 +94,7 @@ def labelled(atoms, seed, *, stress=False, magmoms=False, seconds=0.0):
         engine="pbe",
         seconds=seconds,
         magmoms=rng.normal(size=len(atoms)) if magmoms else None,
+        magnetization=float(rng.normal()) if magmoms else None,
     )
     return Frame(f"frame {seed}", atoms, label)
 

@@ -204,6 +204,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path_factory, atoms, s
         stress=rng.normal(size=6) if seed % 2 else None,
         engine='a "b" \\ c=d',
         magmoms=rng.normal(size=count) if seed % 3 else None,
+        magnetization=float(rng.normal()) if seed % 5 else None,
     )
     path = tmp_path_factory.mktemp("x") / "a.extxyz"
     extxyz.write(path, [Frame("7", atoms, label)])
@@ -213,6 +214,17 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path_factory, atoms, s
     for name in ("numbers", "positions", "pbc"):
         np.testing.assert_array_equal(getattr(frame.atoms, name), getattr(atoms, name))
     np.testing.assert_array_equal(frame.atoms.cell.array, atoms.cell.array)
+
+
+def test_total_moment_as_ase_writes_it(file):
+    """ASE calls the moment of the whole magmom; others keep those of the atoms under that name."""
+    assert extxyz.read(file(text("energy=1 magmom=2.5")))[0].label.magnetization == 2.5
+    assert extxyz.read(file(text('energy=1 magmom="1 2"')))[0].label.magnetization is None
+
+
+def test_a_total_moment_that_is_not_finite_is_refused(file):
+    with pytest.raises(FormatError, match="magnetization"):
+        extxyz.read(file(text("energy=1 magmom=nan")))
 
 
 def test_ase_reads_what_is_written(tmp_path):
