@@ -15,7 +15,7 @@ MOST = 100_000
 #: mappings and lists inside each other
 DEEPEST = 40
 #: larger whole numbers are no setting, and Python refuses to print very large ones
-LARGEST = 2**63
+LARGEST = 2**64
 
 
 class UnreadableError(ValueError):
@@ -95,8 +95,8 @@ def _scalar(node: Any, line: int) -> Any:
         return f"{node} without quotes"  # no setting is a date or infinite: to be refused as text
     if isinstance(node, bool | ScalarBoolean):  # the latter, with an anchor, is a whole number
         return bool(node)
-    if isinstance(node, int) and abs(node) >= LARGEST:
-        raise UnreadableError(line, "a whole number of more than 18 digits: no setting is so large")
+    if isinstance(node, int) and abs(node) > LARGEST:
+        raise UnreadableError(line, "a whole number beyond 2^64: no setting is so large")
     if isinstance(node, str) and (odd := _odd(node)):
         raise UnreadableError(
             line, f"a text holds {odd!a}, which is no character: write it without the escape"

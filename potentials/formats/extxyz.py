@@ -197,7 +197,6 @@ def _contents(atoms: Atoms) -> dict[str, Any]:
 
 
 def _check_structure(atoms: Atoms, where: str) -> None:
-    check_atoms(atoms, where)
     lengths = atoms.cell.lengths()
     for axis, name in enumerate("abc"):
         if atoms.pbc[axis] and lengths[axis] == 0.0:
@@ -205,6 +204,7 @@ def _check_structure(atoms: Atoms, where: str) -> None:
                 f'{where}: periodic along {name}, but there is no such cell vector; give Lattice="'
                 '..." or pbc="F F F"'
             )
+    check_atoms(atoms, where)
 
 
 def _not_finite(raw: Raw) -> str:

@@ -119,7 +119,7 @@ def test_a_reference_comes_before_a_models_prediction(file):
         (text("energy=1").replace("Au", "X"), "atom 2 is of no element"),
         (text("energy=1").replace(LATTICE, 'pbc="T T T"'), "periodic along a, but there is no"),
         (text("energy=1").replace("0 3 0", "4 0 0"), "the cell vectors span no volume"),
-        (text("energy=1")[:-30], "not readable as extended XYZ"),
+        (text("energy=1")[:-30], "frame 1: promises 2 atoms, but the file ends after 1"),
         ("", "no structures in it"),
         ("two\nlines\n", "not readable as extended XYZ"),
         ("0\nenergy=1\n", "has no atoms"),
