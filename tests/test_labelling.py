@@ -192,6 +192,7 @@ def test_wrong_answers_are_permanent_failures(copper, tmp_path, name, words):
         ("Killed", "SIGKILL", {}),
         ("Quit", "ended with status 0 and no result", {}),
         ("Exit", "ended with status 3 and no result", {}),
+        ("Babble", "says: out of[31m paper", {}),
         ("Hang", "no result within the deadline", {"deadline_s": 1.0}),
         ("Hog", "raise memory_gb", {"memory_gb": 2.0}),
     ],
