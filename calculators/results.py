@@ -5,6 +5,7 @@ one JSON line per started attempt; ``attempt-<n>/`` keeps the logs.
 """
 
 import json
+import logging
 import os
 import socket
 import time
@@ -16,8 +17,13 @@ from ase import Atoms
 
 from calculators.engines import Engine
 from calculators.outcome import Failure
-from calculators.publish import append_line, publish_json, read_json
+from calculators.publish import append_line, publish_json, put_aside, read_json
+from potentials.seal import DamagedError, sealed
 from potentials.structures import Label, atoms_to_dict, content_key, rounded
+
+RESULT = "result.json"
+
+_log = logging.getLogger(__name__)
 
 
 def label_key(atoms: Atoms, engine: Engine) -> str:
@@ -36,15 +42,35 @@ def result_folder(store: Path, key: str) -> Path:
     return store / key[:2] / key
 
 
+def result_path(store: Path, key: str) -> Path:
+    """The document of a key."""
+    return result_folder(store, key) / RESULT
+
+
 def read_result(store: Path, key: str) -> dict[str, Any] | None:
-    """The published document of a key, or None."""
-    data: dict[str, Any] | None = read_json(result_folder(store, key) / "result.json")
+    """The published document of a key, or None.
+
+    Raises:
+        DamagedError: it is not as it was published.
+    """
+    data: dict[str, Any] | None = read_json(result_path(store, key))
+    return data
+
+
+def standing_result(path: Path) -> dict[str, Any] | None:
+    """A published document, or None; a damaged one is put aside, to be computed again."""
+    try:
+        data: dict[str, Any] | None = read_json(path)
+    except DamagedError as error:
+        put_aside(path)
+        _log.warning("%s; it is put aside and computed again", error)
+        return None
     return data
 
 
 def read_label(store: Path, key: str) -> Label | Failure | None:
-    """The published label or failure of a single point, or None."""
-    data = read_result(store, key)
+    """The published label or failure of a single point, or None: to be computed."""
+    data = standing_result(result_path(store, key))
     return None if data is None else outcome_of(data)
 
 
@@ -67,13 +93,13 @@ def publish_result(folder: Path, about: dict[str, Any], **outcome: Any) -> dict[
     Returns:
         What now stands in the store: where two workers computed the same key, the first stays.
     """
-    path = folder / "result.json"
-    published: dict[str, Any] | None = read_json(path)
+    path = folder / RESULT
+    published = standing_result(path)
     if published is None:
         status = "failure" if "failure" in outcome else "ok"
         head = {"key": folder.name, "status": status}
         published = {**head, **about, "finished": time.time(), **outcome}
-        publish_json(path, published)
+        publish_json(path, sealed(published))
     return published
 
 

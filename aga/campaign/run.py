@@ -82,7 +82,7 @@ def _by_the_user(error: BaseException | None) -> bool:
 
 def _locked(config: CampaignConfig, run_dir: Path) -> int:
     """The part that only one process may do."""
-    from aga.campaign import loop, tasks
+    from aga.campaign import leftovers, loop, repair, tasks
     from aga.campaign.progress import Progress
     from aga.campaign.state import Decision
     from aga.campaign.store import Store
@@ -93,11 +93,13 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
         raise ConfigError([f"{run_dir}: {message}"])
     publish_json(run_dir / tasks.CONFIG, resolved(config))
     publish_text(run_dir / "campaign.yaml", to_yaml(config))
+    leftovers.sweep(run_dir)
     store = Store(run_dir, config)
     try:
         with Progress(run_dir, sys.stderr, config.disk) as progress:
-            failures = Failures(tasks.labels(run_dir), config.disk.failed_labels)
+            repair.restore(store, progress.say)
             adopted = loop.adopt(store)
+            failures = Failures(tasks.labels(run_dir), config.disk.failed_labels)
             state = store.state()
             if state.records:
                 progress.say(
@@ -108,9 +110,12 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
                 store.plan([Decision("resume", {})], partial(tasks.task_key, config))
             if not state.finished:
                 needs = Needs(run_dir, config.task_seconds)
+                again = repair.refits(store, progress.say)
                 with Pools(config.cluster, partial(tasks.run, str(run_dir)), needs) as pools:
                     watch = _watch(run_dir, progress, failures)
+                    loop.repeat(run_dir, pools, again)
                     state = loop.run(store, pools, watch)
+            leftovers.sweep(run_dir)
             if not state.finished:
                 return STOPPED
             return FAILED if state.failed else FINISHED

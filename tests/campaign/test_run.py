@@ -139,6 +139,7 @@ def test_results_published_before_a_crash_are_adopted_and_not_computed_again(tmp
         "where ordinal >= ? or kind = 'evolve'",
         (last - 1,),
     )
+    store._database.execute("delete from seal")
     store.close()
     (tmp_path / "models" / "latest").unlink()
 
