@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-MARK ?= not gpu and not slurm
+MARK ?= not gpu and not slurm and not chaos
 TESTS ?= tests
 
 # Asked for by number: newer builds of torch pull gigabytes of CUDA onto a machine without a GPU.
@@ -34,7 +34,7 @@ search: $(VENV)/.installed-gpaw ## install, then search Si8 with real DFT (GPAW)
 search-chgnet: $(VENV)/.installed-chgnet ## the same search with CHGNet, a surrogate: no compiler
 	$(BIN)/aga run configs/campaigns/silicon_chgnet.yaml
 
-test: $(VENV)/.installed-test ## all tests but those of a GPU and of Slurm; MARK='not slow and not gpu and not slurm' leaves out slow ones
+test: $(VENV)/.installed-test ## all tests but those of a GPU, of Slurm and of chaos; MARK='not slow and not gpu and not slurm and not chaos' leaves out slow ones
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)" $(TESTS)
 
 lint: $(VENV)/.installed-test ## style, types, and which package may import which
