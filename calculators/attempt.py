@@ -21,6 +21,7 @@ Again = Literal["ladder", "same", "no", "environment", "stopped"]
 _ROOT = Path(__file__).parent.parent
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _TRANSIENT_ATTEMPTS = 2
+_LAST_BYTES = 2**16  # of a log that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,11 @@ def _signal_name(number: int) -> str:
 
 def _last_words(log: Path) -> str:
     """The first line of a traceback of a crash, or the last line of the log."""
-    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+    with log.open("rb") as file:  # an engine may have said gigabytes
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LAST_BYTES))
+        text = file.read(_LAST_BYTES).decode("utf-8", "replace")
+    lines = ["".join(filter(str.isprintable, line)).strip() for line in text.splitlines()]
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     last = fatal or [line for line in lines if line][-1:]
     return f"; its log says: {last[0][:200]}" if last else ""

@@ -118,7 +118,7 @@ class Recorded:
             for name, value in self._attempted.model_dump(mode="json").items()
             if name != "retries" and value != self._engine.model_dump(mode="json")[name]
         }
-        attempt = {"overrides": overrides, "seconds": time.time() - started, "failure": None}
+        attempt = {"overrides": overrides, "seconds": label.seconds, "failure": None}
         about = document("label", atoms, self._engine, started, [attempt])
         publish_result(folder, about, label=label.to_dict())
         return label

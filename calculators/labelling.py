@@ -27,8 +27,9 @@ from calculators.results import (
     point_key,
     publish_result,
     read_label,
-    read_result,
     result_folder,
+    result_path,
+    standing_result,
     steps_computed,
 )
 from potentials.structures import Label, atoms_from_dict, atoms_to_dict, bare, content_key, rounded
@@ -154,7 +155,7 @@ def engine_relax(
             "so it cannot relax the cell; raise the cutoff or relax on the ensemble",
         )
     key = content_key("relaxation", rounded(atoms), engine.key(), asdict(target))
-    known = read_result(store, key)
+    known = standing_result(result_path(store, key))
     if known is not None:
         return _relaxed(known)
     job = {"mode": "relax", "store": str(store.absolute()), "target": asdict(target)}

@@ -3,8 +3,14 @@
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
+
+from potentials.seal import DamagedError, opened
+
+#: what a damaged file or folder is called from then on
+DAMAGED = ".damaged"
 
 
 def publish_json(path: Path, data: Any) -> None:
@@ -36,19 +42,28 @@ def publish_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The data of a published file, or None where there is none.
+    """The data of a published file, without their checksum, or None where there is none.
 
     Raises:
-        ValueError: the file is not JSON; published files never are, so something else wrote it.
+        DamagedError: the file is not as it was published: it is no JSON, or its checksum is wrong.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); move the file away and try again") from error
+        data = json.loads(text)
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise DamagedError(f"{path}: damaged, not JSON ({error})") from error
+    return opened(data, path) if isinstance(data, dict) else data
+
+
+def put_aside(path: Path) -> None:
+    """Give a damaged file or folder another name, in place of an earlier one."""
+    aside = path.with_name(path.name + DAMAGED)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    path.replace(aside)
 
 
 def append_line(path: Path, text: str) -> None:

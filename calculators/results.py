@@ -6,6 +6,7 @@ the key of every single point that was computed for it.
 """
 
 import json
+import logging
 import os
 import socket
 import time
@@ -17,7 +18,8 @@ from ase import Atoms
 
 from calculators.engines import Engine
 from calculators.outcome import Failure
-from calculators.publish import append_line, publish_json, read_json
+from calculators.publish import append_line, publish_json, put_aside, read_json
+from potentials.seal import DamagedError, sealed
 from potentials.structures import (
     Label,
     atoms_from_dict,
@@ -25,6 +27,10 @@ from potentials.structures import (
     content_key,
     rounded,
 )
+
+RESULT = "result.json"
+
+_log = logging.getLogger(__name__)
 
 
 def label_key(atoms: Atoms, engine: Engine) -> str:
@@ -43,38 +49,55 @@ def result_folder(store: Path, key: str) -> Path:
     return store / key[:2] / key
 
 
+def result_path(store: Path, key: str) -> Path:
+    """The document of a key."""
+    return result_folder(store, key) / RESULT
+
+
 def read_result(store: Path, key: str) -> dict[str, Any] | None:
-    """The published document of a key, or None."""
-    data: dict[str, Any] | None = read_json(result_folder(store, key) / "result.json")
+    """The published document of a key, or None.
+
+    Raises:
+        DamagedError: it is not as it was published.
+    """
+    data: dict[str, Any] | None = read_json(result_path(store, key))
+    return data
+
+
+def standing_result(path: Path) -> dict[str, Any] | None:
+    """A published document, or None; a damaged one is put aside, to be computed again."""
+    try:
+        data: dict[str, Any] | None = read_json(path)
+    except DamagedError as error:
+        put_aside(path)
+        _log.warning("%s; it is put aside and computed again", error)
+        return None
     return data
 
 
 def read_label(store: Path, key: str) -> Label | Failure | None:
-    """The published label or failure of a single point, or None."""
-    data = read_result(store, key)
+    """The published label or failure of a single point, or None: to be computed."""
+    data = standing_result(result_path(store, key))
     return None if data is None else outcome_of(data)
 
 
 def sound_label(store: Path, key: str, engine: Engine) -> Label | Failure | None:
-    """As `read_label`; but what is damaged or of another task is put aside, and not there.
+    """As `read_label`; but what is of another task is put aside too, and not there.
 
-    Nothing here leaves such a file behind; a disk that fails, or a hand, may.
+    Nothing here leaves such a file behind; a hand may.
     """
-    path = result_folder(store, key) / "result.json"
+    path = result_path(store, key)
+    data = standing_result(path)
+    if data is None:
+        return None
     try:
-        data = read_json(path)
-        if data is None:
-            return None
         same = (data["kind"], data["engine_key"]) == ("label", engine.key())
         if same and label_key(atoms_from_dict(data["atoms"]), engine) == key:
             return outcome_of(data)
-        why = "of another task"
-    except (ValueError, KeyError, TypeError) as error:
-        why = f"damaged ({type(error).__name__}: {error})"
-    aside = path.with_name(f"{path.name}.unusable")
-    path.replace(aside)
-    # the log of a child process
-    print(f"{path} is {why}; put aside as {aside.name}", flush=True)  # noqa: T201
+    except (ValueError, KeyError, TypeError):
+        pass  # a document of another kind
+    put_aside(path)
+    _log.warning("%s is of another task; it is put aside and computed again", path)
     return None
 
 
@@ -108,13 +131,13 @@ def publish_result(folder: Path, about: dict[str, Any], **outcome: Any) -> dict[
     Returns:
         What now stands in the store: where two workers computed the same key, the first stays.
     """
-    path = folder / "result.json"
-    published: dict[str, Any] | None = read_json(path)
+    path = folder / RESULT
+    published = standing_result(path)
     if published is None:
         status = "failure" if "failure" in outcome else "ok"
         head = {"key": folder.name, "status": status}
         published = {**head, **about, "finished": time.time(), **outcome}
-        publish_json(path, published)
+        publish_json(path, sealed(published))
     return published
 
 

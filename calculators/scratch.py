@@ -9,6 +9,7 @@ from collections import deque
 from pathlib import Path
 
 from calculators.publish import read_json
+from potentials.seal import DamagedError
 
 #: endings of logs
 KEPT = frozenset({".txt", ".log"})
@@ -68,5 +69,8 @@ def _untidy(folder: Path) -> bool:
 
 
 def _failed(path: Path) -> bool:
-    result = read_json(path)
+    try:
+        result = read_json(path)
+    except DamagedError:
+        return True  # nobody knows: its files are not thrown away as those of a success
     return result is not None and bool(result["status"] != "ok")

@@ -1,6 +1,5 @@
 """The ensemble: K potentials that share descriptors; one evaluation; saved without pickle."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from potentials.batch import Batch, make_batch
 from potentials.calibration import Calibration
 from potentials.domain import Domain, extrapolation, ranges
 from potentials.network import Networks
+from potentials.saved import ABOUT, WEIGHTS, check_weights, read_about, write_about
 from potentials.scaling import Scaling
 from potentials.spec import EnsembleSpec
 from potentials.wall import Wall
@@ -230,7 +230,7 @@ class Ensemble:
             FileExistsError: the folder holds an ensemble already.
         """
         folder = Path(folder)
-        if (folder / "ensemble.json").exists():
+        if (folder / ABOUT).exists():
             raise FileExistsError(
                 f"{folder} holds an ensemble already; save into a new folder, or remove it first"
             )
@@ -252,8 +252,8 @@ class Ensemble:
             "facts": self.facts,
             "trained_on": list(self.trained_on),
         }
-        (made / "ensemble.json").write_text(json.dumps(about, indent=1))
-        torch.save(self._state(), made / "weights.pt")
+        torch.save(self._state(), made / WEIGHTS)
+        write_about(made, about)
         for path in (*made.iterdir(), made):
             _flush(path)
         made.replace(folder)
@@ -282,15 +282,10 @@ class Ensemble:
 
         Raises:
             FileNotFoundError: the folder holds no ensemble.
-            ValueError: it was written by a newer version, or by one too old.
+            ValueError: it was written by a newer version, or by one too old, or is damaged.
         """
         folder = Path(folder)
-        if not (folder / "ensemble.json").is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no ensemble (no ensemble.json); a run keeps its models in "
-                "RUN/models, the newest as RUN/models/latest"
-            )
-        about = json.loads((folder / "ensemble.json").read_text())
+        about = read_about(folder)
         if about["format"] > FORMAT:
             raise ValueError(
                 f"{folder} was written in format {about['format']}, this version reads up to "
@@ -301,7 +296,8 @@ class Ensemble:
                 f"{folder} was written in format {about['format']}, whose descriptor and products "
                 f"this version no longer has (it reads {OLDEST} to {FORMAT}); fit the labels anew"
             )
-        state = torch.load(folder / "weights.pt", weights_only=True)
+        check_weights(folder, about)
+        state = torch.load(folder / WEIGHTS, weights_only=True)
         spec = EnsembleSpec.model_validate(about["spec"])
         return cls(
             spec=spec,

@@ -92,6 +92,17 @@ class Quit(Spring):
         os._exit(0)
 
 
+class Babble(Spring):
+    """Says a gigabyte of nothing and ends; the file has holes, so that it takes no room."""
+
+    def spoil(self):
+        sys.stdout.flush()
+        os.ftruncate(1, 2**30)
+        os.lseek(1, 0, os.SEEK_END)
+        os.write(1, bytes(range(256)) * 8 + b"\nout of\x1b[31m paper\x07\n")
+        os._exit(3)
+
+
 class Exit(Spring):
     def spoil(self):
         sys.exit(3)

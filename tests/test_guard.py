@@ -227,5 +227,5 @@ def test_floats_survive_to_the_last_bit(tmp_path):
 
 def test_a_foreign_file_is_named(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps([1, 2])[:-1])
-    with pytest.raises(ValueError, match=r"x\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"x\.json: damaged, not JSON"):
         read_json(tmp_path / "x.json")

@@ -29,6 +29,7 @@ from calculators.labelling import (
 )
 from calculators.outcome import Failure
 from calculators.results import publish_result, read_result, result_folder
+from potentials.seal import opened, sealed
 from potentials.structures import Label, atoms_from_dict, atoms_to_dict
 
 HERE = Path(__file__).parent
@@ -210,6 +211,7 @@ def test_wrong_answers_are_permanent_failures(copper, tmp_path, name, words):
         ("Killed", "SIGKILL", {}),
         ("Quit", "ended with status 0 and no result", {}),
         ("Exit", "ended with status 3 and no result", {}),
+        ("Babble", "says: out of[31m paper", {}),
         ("Hang", "no result within the deadline", {"deadline_s": 1.0}),
         ("Hog", "raise memory_gb", {"memory_gb": 2.0}),
     ],
@@ -479,7 +481,8 @@ def of_another_structure(mine, other):
 
 
 def of_another_engine(mine, other):
-    return json.dumps({**json.loads(mine), "engine_key": "another"})
+    data = opened(json.loads(mine), Path("mine"))
+    return json.dumps(sealed({**data, "engine_key": "another"}))
 
 
 @pytest.mark.parametrize("spoil", [truncated, of_another_structure, of_another_engine])
@@ -494,7 +497,7 @@ def test_a_step_that_is_no_step_of_this_is_not_used(squeezed, tmp_path, cut_off,
     assert third.parent.name == relaxed.keys[2]
     assert [len(starts(tmp_path, key)) for key in relaxed.keys[:5]] == [1, 1, 2, 3, 1]
     assert relaxed.found == 1
-    assert third.with_name("result.json.unusable").exists()
+    assert third.with_name("result.json.damaged").exists()
     logs = [log.read_text() for log in tmp_path.glob("*/*/attempt-*/log.txt")]
     why = "damaged" if spoil is truncated else "of another task"
     assert any(f"{third} is {why}" in log for log in logs)

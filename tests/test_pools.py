@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calculators.clusters import Cluster
+from calculators.clusters import Cluster, ClusterError
 from calculators.clusters.local import Local
 from calculators.clusters.serial import Serial, SerialCrew
 from calculators.pools import Pools
@@ -298,7 +298,7 @@ def test_a_cluster_that_never_opens_is_an_error_that_says_so(monkeypatch, caplog
         raise RuntimeError("LocalNanny failed to start.")
 
     monkeypatch.setattr(_dask_local, "_cluster", fails)
-    with pytest.raises(RuntimeError, match=r"expected 4 workers.*3 times.*LocalNanny.*serial"):
+    with pytest.raises(ClusterError, match=r"expected 4 workers.*3 times.*LocalNanny.*serial"):
         Local(dft_workers=2).open(work)
     assert len(tries) == 3
     assert len(ours(caplog)) == 3

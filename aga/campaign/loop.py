@@ -8,6 +8,7 @@ from aga.campaign import policy, requests, tasks
 from aga.campaign.record import Record
 from aga.campaign.state import State
 from aga.campaign.store import Store
+from aga.yaml_source import ConfigError
 from calculators import disk
 from calculators.pools import Pools
 from calculators.task import POOL_OF, POOLS, Outcome, Task
@@ -89,7 +90,7 @@ def _turn(state: State, held: Held) -> int | None:
 
 def complete(run_dir: Path, kind: str, key: str, outcome: Outcome) -> Outcome:
     """The outcome with the result that the worker published."""
-    found = tasks.published(run_dir, kind, key)
+    found = tasks.taken_up(run_dir, kind, key)
     if found is None:
         if "failure" in outcome:
             return outcome
@@ -103,13 +104,34 @@ def adopt(store: Store) -> list[Record]:
     state = store.state()
     adopted = []
     for record in state.outstanding():
-        found = tasks.published(store.run_dir, record.kind, record.key)
+        found = tasks.taken_up(store.run_dir, record.kind, record.key)
         if found is None and not state.config.overlap:
             break  # those behind it are found in their turn
         if found is not None and store.record(record.ordinal, {**found, "meta": {}}):
             adopted.append(record)
             after(store.run_dir, record.kind, record.key)
     return adopted
+
+
+def repeat(run_dir: Path, pools: Pools, again: list[Task]) -> None:
+    """Do finished tasks once more whose results are lost, one after the other.
+
+    Raises:
+        ConfigError: one of them does not succeed any more.
+        OSError: a worker found the disk full.
+    """
+    for task in again:
+        pools.submit(task)
+        while pools.in_flight():
+            for _, outcome in pools.completed(TICK):
+                if tasks.UNSTARTED in outcome:
+                    return  # a stop was asked for: the next start comes here again
+                if tasks.DISK_FULL in outcome:
+                    raise disk.full(run_dir)
+                if "failure" in outcome:
+                    reason = outcome["failure"]["reason"]
+                    what = f"{run_dir}: {task.kind} (task {task.ordinal}) was done, and now fails"
+                    raise ConfigError([f"{what}: {reason}"])
 
 
 def after(run_dir: Path, kind: str, key: str) -> None:

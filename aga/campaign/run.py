@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,10 +46,10 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        with RunLock(run_dir), _polite():
+        with RunLock(run_dir), _polite() as once_more:
             requests.withdraw(run_dir)  # was for a driver that died
             try:
-                code = _locked(config, run_dir.absolute())
+                code = _locked(config, run_dir.absolute(), once_more)
             finally:
                 requests.withdraw(run_dir)
     except RunLocked as error:
@@ -80,9 +80,9 @@ def _by_the_user(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _locked(config: CampaignConfig, run_dir: Path) -> int:
+def _locked(config: CampaignConfig, run_dir: Path, once_more: Callable[[], None]) -> int:
     """The part that only one process may do."""
-    from aga.campaign import loop, tasks
+    from aga.campaign import leftovers, loop, repair, tasks
     from aga.campaign.progress import Progress
     from aga.campaign.state import Decision
     from aga.campaign.store import Store
@@ -93,11 +93,13 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
         raise ConfigError([f"{run_dir}: {message}"])
     publish_json(run_dir / tasks.CONFIG, resolved(config))
     publish_text(run_dir / "campaign.yaml", to_yaml(config))
+    leftovers.sweep(run_dir)
     store = Store(run_dir, config)
     try:
         with Progress(run_dir, sys.stderr, config.disk) as progress:
-            failures = Failures(tasks.labels(run_dir), config.disk.failed_labels)
+            repair.restore(store, progress.say)
             adopted = loop.adopt(store)
+            failures = Failures(tasks.labels(run_dir), config.disk.failed_labels)
             state = store.state()
             if state.records:
                 progress.say(
@@ -108,9 +110,12 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
                 store.plan([Decision("resume", {})], partial(tasks.task_key, config))
             if not state.finished:
                 needs = Needs(run_dir, config.task_seconds)
+                again = repair.refits(store, progress.say)
                 with Pools(config.cluster, partial(tasks.run, str(run_dir)), needs) as pools:
-                    watch = _watch(run_dir, progress, failures)
+                    watch = _watch(run_dir, progress, failures, once_more)
+                    loop.repeat(run_dir, pools, again)
                     state = loop.run(store, pools, watch)
+            leftovers.sweep(run_dir)
             if not state.finished:
                 return STOPPED
             return FAILED if state.failed else FINISHED
@@ -118,12 +123,15 @@ def _locked(config: CampaignConfig, run_dir: Path) -> int:
         store.close()
 
 
-def _watch(run_dir: Path, progress: "Progress", failures: Failures) -> "Watch":
+def _watch(
+    run_dir: Path, progress: "Progress", failures: Failures, once_more: Callable[[], None]
+) -> "Watch":
     """What is done after every turn of the loop, besides telling of it."""
     told = False
 
     def watch(state: "State", pools: "Pools", records: list["Record"]) -> None:
         nonlocal told
+        once_more()
         progress(state, pools, records)
         for record in records:
             if (record.kind, record.progress) == ("label", "failed"):
@@ -137,8 +145,25 @@ def _watch(run_dir: Path, progress: "Progress", failures: Failures) -> "Watch":
 
 
 @contextmanager
-def _polite() -> Iterator[None]:
-    """Let SIGTERM end a campaign as Ctrl-C does."""
+def _polite() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM end a campaign as Ctrl-C does.
+
+    Gives a function that raises an interrupt again which Python has thrown away: it does so with
+    all that is raised where an object is deleted, and says so on standard error.
+    """
+    lost = False
+    hook = sys.unraisablehook
+
+    def unraisable(what: "sys.UnraisableHookArgs") -> None:
+        nonlocal lost
+        if lost or isinstance(what.exc_value, KeyboardInterrupt):
+            lost = True  # what fails after it was left half done by it
+        else:
+            hook(what)
+
+    def once_more() -> None:
+        if lost:
+            raise KeyboardInterrupt
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         # as SIGINT it waits where workers are half started or half ended; a shell may have had
@@ -147,7 +172,9 @@ def _polite() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)
+    sys.unraisablehook = unraisable
     try:
-        yield
+        yield once_more
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,9 @@ The history is the database. What the campaign knows is folded from it (`state.r
 start, a resume and a restart after a crash are the same.
 """
 
+import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +17,15 @@ from typing import Any
 from aga import __version__
 from aga.campaign.record import NAMING, Packed, Progress, Record
 from aga.campaign.state import Decision, State, replay
+from aga.campaign.trouble import DamagedStoreError
 from aga.config import CampaignConfig, from_resolved, resolved
 
 NAME = "campaign.db"
 
 #: times a task is started before a lost worker counts as its failure
 ATTEMPTS = 3
+#: in place of an ordinal: the checksum of the settings
+SETTINGS = -1
 NOTES = ("stop_search", "finish", "resume")
 #: file systems without working shared memory: SQLite's write-ahead log fails there
 NETWORK = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "fuse.sshfs", "9p")
@@ -38,7 +43,9 @@ create table if not exists task (
     decided real not null,
     recorded real
 ) strict;
+create table if not exists seal (ordinal integer primary key, value text not null) strict;
 """
+_COLUMNS = "ordinal, kind, key, inputs, progress, outcome, attempts, decided, recorded"
 
 Key = Callable[[int, Decision], str]
 
@@ -50,6 +57,11 @@ class Store:
         run_dir: the run folder.
         config: settings of this start; None takes those of the last.
         readonly: for reports on a campaign that may be running.
+
+    Raises:
+        sqlite3.DatabaseError: it cannot be read, or not safely be written.
+        DamagedStoreError: see there.
+        ValueError: there is no campaign.
     """
 
     def __init__(
@@ -63,17 +75,21 @@ class Store:
             journal = "delete" if _on_network(run_dir) else "wal"
             self._database.execute(f"pragma journal_mode={journal}")
             self._database.execute("pragma synchronous=full")
+            _check(self._database)
             self._database.executescript(_TABLES)
-        stored = _meta(self._database, "config")
-        if config is None and stored is None:
-            raise ValueError(f"{path} holds no campaign")
+        with _readable(), self._one_moment():
+            stored = _settings(self._database)
+            if config is None and stored is None:
+                raise ValueError(f"{path} holds no campaign")
+            records = list(self._rows())
         self.config = config or from_resolved(stored)
         if config is not None and not readonly:
-            self._set_meta("config", resolved(config))
+            with self._sealing(SETTINGS):
+                self._set_meta("config", resolved(config))
             self._set_meta("version", __version__)
         self._used = float(_meta(self._database, "hours_used") or 0.0)
         self._opened = time.monotonic()
-        self._state = replay(self.config, list(self._rows()))
+        self._state = replay(self.config, records)
         self._order = 1 + self._state.order
 
     def close(self) -> None:
@@ -91,8 +107,8 @@ class Store:
         """The settings a run folder was last started with, or None."""
         if not (run_dir / NAME).is_file():
             return None
-        with closing(_connected(run_dir / NAME, readonly=True)) as database:
-            stored = _meta(database, "config")
+        with closing(_connected(run_dir / NAME, readonly=True)) as database, _readable():
+            stored = _settings(database)
         return None if stored is None else from_resolved(stored)
 
     @staticmethod
@@ -125,7 +141,7 @@ class Store:
             )
             for i, d in enumerate(decisions)
         ]
-        with self._transaction():
+        with self._sealing(*(record.ordinal for record in made)):
             self._database.executemany(
                 "insert into task values (?, ?, ?, ?, ?, '{}', 0, ?, null)",
                 [
@@ -148,7 +164,7 @@ class Store:
         attempts = record.attempts + 1
         failure = outcome.get("failure")
         if failure is not None and failure["kind"] == "transient" and attempts < ATTEMPTS:
-            with self._transaction():
+            with self._sealing(ordinal):
                 self._database.execute(
                     "update task set attempts = ? where ordinal = ?", (attempts, ordinal)
                 )
@@ -156,7 +172,7 @@ class Store:
             return False
         full = {**outcome, "order": self._order, "groups": self._state.homes(ordinal, outcome)}
         progress: Progress = "done" if failure is None else "failed"
-        with self._transaction():
+        with self._sealing(ordinal):
             self._database.execute(
                 "update task set progress = ?, outcome = ?, attempts = ?, recorded = ? "
                 "where ordinal = ?",
@@ -174,10 +190,13 @@ class Store:
         return {ordinal: (decided, recorded) for ordinal, decided, recorded in rows}
 
     def _rows(self) -> Iterator[Record]:
-        columns = "ordinal, kind, key, inputs, progress, outcome, attempts"
         shared: dict[tuple[str, str], list[str]] = {}
-        for row in self._database.execute(f"select {columns} from task order by ordinal"):  # noqa: S608
-            ordinal, kind, key, inputs, progress, outcome, attempts = row
+        seals = _seals(self._database)
+        seals.pop(SETTINGS, None)
+        for row in self._database.execute(f"select {_COLUMNS} from task order by ordinal"):  # noqa: S608
+            ordinal, kind, key, inputs, progress, outcome, attempts, *_ = row
+            if seals.pop(ordinal, known := _digest(row)) != known:
+                raise DamagedStoreError(f"the checksum of task {ordinal} is that of another")
             packed = Packed(None, inputs)
             if kind in NAMING and "labels" in packed.data:
                 # the same labels in every record: their names are kept once
@@ -185,15 +204,31 @@ class Store:
                 names = [(one, its) for one, its in packed.data["labels"]]
                 packed.data["labels"] = [shared.setdefault(name, [*name]) for name in names]
             yield Record(ordinal, kind, key, packed, progress, Packed(None, outcome), attempts)
+        if seals:
+            raise DamagedStoreError(f"task {min(seals)} is gone")
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever somebody else writes."""
+        self._database.execute("begin")
+        try:
+            yield
+        finally:
+            if self._database.in_transaction:  # a damaged file may have ended it
+                self._database.execute("commit")
 
     def _set_meta(self, name: str, value: Any) -> None:
         self._database.execute("insert or replace into meta values (?, ?)", (name, _text(value)))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _sealing(self, *ordinals: int) -> Iterator[None]:
+        """One transaction, in which these rows also get a checksum of all that they hold."""
         self._database.execute("begin immediate")
         try:
             yield
+            for ordinal in ordinals:
+                seal = (ordinal, _digest(_row(self._database, ordinal)))
+                self._database.execute("insert or replace into seal values (?, ?)", seal)
         except BaseException:
             self._database.rollback()
             raise
@@ -202,13 +237,73 @@ class Store:
 
 def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
     where = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
+    log = path.with_name(f"{path.name}-wal")
+    if readonly and not os.access(path.parent, os.W_OK) and not log.exists():
+        # of a folder on a read-only disk: SQLite would want to make its log there
+        where += "&immutable=1"
     return sqlite3.connect(where, uri=True, timeout=30.0, isolation_level=None)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Tell what of the errors of reading comes of names and texts that something has spoilt."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DamagedStoreError(str(error)) from error
+    except sqlite3.OperationalError as error:
+        # a table or a column is missing, or text is no UTF-8, which has no code of its own
+        if getattr(error, "sqlite_errorcode", 0) not in (0, sqlite3.SQLITE_ERROR):
+            raise
+        raise DamagedStoreError(str(error)) from error
+
+
+def _check(database: sqlite3.Connection) -> None:
+    """Refuse a file whose structure is damaged, before anything is written into it."""
+    (found,) = database.execute("pragma quick_check(1)").fetchone()
+    if found != "ok":
+        raise DamagedStoreError(str(found))
+
+
+def _seals(database: sqlite3.Connection) -> dict[int, str]:
+    """Checksums of the rows; those that earlier versions wrote have none."""
+    if not _has_table(database, "seal"):
+        return {}
+    return dict(database.execute("select ordinal, value from seal").fetchall())
+
+
+def _row(database: sqlite3.Connection, ordinal: int) -> tuple[Any, ...]:
+    """What the checksum of an ordinal is of."""
+    if ordinal == SETTINGS:
+        found = database.execute("select value from meta where name = 'config'")
+    else:
+        found = database.execute(f"select {_COLUMNS} from task where ordinal = ?", (ordinal,))  # noqa: S608
+    row: tuple[Any, ...] = found.fetchone()
+    return row
+
+
+def _settings(database: sqlite3.Connection) -> Any:
+    """The settings of the last start, or None."""
+    if (stored := _meta(database, "config")) is None:
+        return None
+    if _seals(database).get(SETTINGS, known := _digest(_row(database, SETTINGS))) != known:
+        raise DamagedStoreError("the checksum of the settings is that of others")
+    return stored
+
+
+def _digest(row: Sequence[Any]) -> str:
+    # by default: what was text may come back as bytes
+    return hashlib.sha256(json.dumps(row, default=repr).encode()).hexdigest()[:32]
+
+
+def _has_table(database: sqlite3.Connection, name: str) -> bool:
+    query = "select 1 from sqlite_master where type = 'table' and name = ?"
+    return database.execute(query, (name,)).fetchone() is not None
 
 
 def _meta(database: sqlite3.Connection, name: str) -> Any:
     """A value, or None; a driver killed in its first moment leaves a file without tables."""
-    tables = database.execute("select name from sqlite_master where name = 'meta'").fetchone()
-    if tables is None:
+    if not _has_table(database, "meta"):
         return None
     row = database.execute("select value from meta where name = ?", (name,)).fetchone()
     return None if row is None else json.loads(row[0])

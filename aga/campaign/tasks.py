@@ -6,6 +6,7 @@ twice.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,9 +25,11 @@ from aga.search.space import covalent_distances
 from calculators import disk
 from calculators.labelling import LabelGates, RelaxTarget, engine_relax, label_key, single_point
 from calculators.outcome import Failure
-from calculators.publish import publish_json, read_json
+from calculators.publish import publish_json, put_aside, read_json
 from calculators.results import read_label, read_result
 from calculators.task import Outcome, Task
+from potentials.saved import ABOUT, check_weights, read_about
+from potentials.seal import DamagedError, sealed
 from potentials.structures import (
     Frame,
     Label,
@@ -52,6 +55,9 @@ SYMPREC = 0.1
 UNSTARTED, DISK_FULL = "unstarted", "disk_full"
 
 
+_log = logging.getLogger(__name__)
+
+
 def task_key(config: CampaignConfig, ordinal: int, decision: Decision) -> str:
     """The content key of a decision: of the structure for labels, of all inputs for the rest."""
     if decision.kind == "label":
@@ -68,7 +74,7 @@ def run(run_dir: str, task: Task) -> Outcome:
 
         # workers share a machine: one core each, and results that do not depend on how many
         torch.set_num_threads(1)
-    if published(folder, task.kind, task.key) is not None:
+    if taken_up(folder, task.kind, task.key) is not None:
         return {"ok": {"key": task.key}}
     if requests.asked(folder):
         return {**_not_done("a stop was asked for"), UNSTARTED: True}
@@ -94,12 +100,23 @@ def published(folder: Path, kind: str, key: str) -> Outcome | None:
             return {"failure": found.to_dict()}
         return None if found is None else {"ok": {"label": found.to_dict()}}
     if kind == "train":
-        about = read_json(models(folder) / key / "ensemble.json")
-        if about is None:
+        if not (models(folder) / key / ABOUT).exists():
             return None
+        about = read_about(models(folder) / key)
+        check_weights(models(folder) / key, about)
         return {"ok": {"facts": {**about["facts"], "calibration": about["calibration"]}}}
     data = read_json(proposal_path(folder, key))
     return None if data is None else {"ok": data}
+
+
+def taken_up(folder: Path, kind: str, key: str) -> Outcome | None:
+    """As `published`; what is damaged is put aside, to be computed again."""
+    try:
+        return published(folder, kind, key)
+    except DamagedError as error:
+        put_aside(models(folder) / key if kind == "train" else proposal_path(folder, key))
+        _log.warning("%s; it is put aside and computed again", error)
+        return None
 
 
 def labels(folder: Path) -> Path:
@@ -115,6 +132,10 @@ def models(folder: Path) -> Path:
 def proposal_path(folder: Path, key: str) -> Path:
     """Where a run keeps what a task has proposed."""
     return folder / "proposals" / f"{key}.json"
+
+
+def _propose(folder: Path, task: Task, data: dict[str, Any]) -> None:
+    publish_json(proposal_path(folder, task.key), sealed(data))
 
 
 def settings(folder: Path) -> CampaignConfig:
@@ -152,8 +173,9 @@ def _seed(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         Candidate(f"s{task.ordinal:05d}-{i:03d}", atoms, origin)
         for i, (origin, atoms) in enumerate(chosen)
     ]
-    publish_json(
-        proposal_path(folder, task.key),
+    _propose(
+        folder,
+        task,
         {
             "candidates": [candidate.to_dict() for candidate in candidates],
             "pool": [atoms_to_dict(atoms) for atoms in crystals],
@@ -198,8 +220,9 @@ def _evolve(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         _rng(config, task),
         prefix=f"e{task.ordinal:05d}",
     )
-    publish_json(
-        proposal_path(folder, task.key),
+    _propose(
+        folder,
+        task,
         {
             "candidates": [candidate.to_dict() for candidate in found.candidates],
             "record": found.record,
@@ -298,7 +321,7 @@ def _polish(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
         (float(found.energy[0]) + pressure * volume_of(atoms)) / len(atoms),
         float(found.energy_std[0]),
     )
-    publish_json(proposal_path(folder, task.key), {"candidate": candidate.to_dict()})
+    _propose(folder, task, {"candidate": candidate.to_dict()})
     return None
 
 
@@ -368,8 +391,9 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     if isinstance(found, Failure):
         return found
     points = [_point(folder, task, i, k) for i, k in enumerate(found.keys) if k != key]
-    publish_json(
-        proposal_path(folder, task.key),
+    _propose(
+        folder,
+        task,
         {"points": points, "converged": found.converged, "found": found.found},
     )
     return None

@@ -1,5 +1,6 @@
 """What of the things that end a campaign its user can mend, in words."""
 
+import errno
 import json
 import sqlite3
 from pathlib import Path
@@ -9,9 +10,13 @@ from calculators import disk
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+class DamagedStoreError(Exception):
+    """The database is read without an error, but is not what was written."""
+
+
 def trouble(error: BaseException, run_dir: Path) -> str:
     """What to do about an error, or an empty string where it is a fault of this program."""
-    return full(error, run_dir) or damaged(error, run_dir)
+    return full(error, run_dir) or unwritable(error, run_dir) or damaged(error, run_dir)
 
 
 def full(error: BaseException, run_dir: Path) -> str:
@@ -26,9 +31,28 @@ def full(error: BaseException, run_dir: Path) -> str:
     )
 
 
+def unwritable(error: BaseException, run_dir: Path) -> str:
+    """Of errors that come of a folder that this user, or nobody, may write into."""
+    why = ""
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        path, folder = Path(str(error.filename)).absolute(), run_dir.absolute()
+        if path.is_relative_to(folder) or folder.is_relative_to(path):
+            why = str(error.strerror)
+    elif _code(error) == sqlite3.SQLITE_READONLY:
+        why = str(error)
+    if not why:
+        return ""
+    return (
+        f"{run_dir}: the run folder cannot be written ({why}). Nothing that was finished is lost: "
+        "make the folder and its files writable (`ls -ld`, `mount`), or choose another with "
+        "--run-dir, then start the same command again to go on."
+    )
+
+
 def damaged(error: BaseException, run_dir: Path) -> str:
     """Of errors that come of a database that something has spoilt."""
-    if _code(error) not in _DAMAGED and not isinstance(error, json.JSONDecodeError):
+    unreadable = isinstance(error, json.JSONDecodeError | DamagedStoreError)
+    if _code(error) not in _DAMAGED and not unreadable:
         return ""
     return (
         f"{run_dir / 'campaign.db'}: the database is damaged ({error}). The labels are files of "

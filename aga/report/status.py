@@ -15,7 +15,7 @@ from aga.campaign.live import duration
 from aga.campaign.lock import described, holder, left_behind
 from aga.campaign.state import State
 from aga.campaign.store import NAME, Store
-from aga.campaign.trouble import damaged
+from aga.campaign.trouble import DamagedStoreError, damaged
 from aga.report import holes, ranking
 from aga.report.ranking import Row
 from aga.yaml_source import ConfigError
@@ -68,7 +68,11 @@ def load(run_dir: Path) -> State:
     """
     try:
         store = Store(run_dir, readonly=True)
-    except (sqlite3.Error, ValueError) as error:  # ValueError: settings this version cannot read
+    except (
+        sqlite3.Error,
+        ValueError,
+        DamagedStoreError,
+    ) as error:  # ValueError: settings this version cannot read
         if message := damaged(error, run_dir):
             raise ConfigError([message]) from error
         why = "; ".join(line.strip() for line in str(error).splitlines()[:3])

@@ -8,6 +8,7 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
+from calculators.clusters import ClusterError
 from calculators.clusters._dask_crew import SETTINGS, DaskCrew, Fixed, interrupts_held
 from calculators.clusters._environment import MEMORY
 from calculators.task import Work
@@ -57,7 +58,7 @@ def _opened(local: "Local") -> SpecCluster:
     """The cluster, opened anew where a worker or the scheduler did not come up.
 
     Raises:
-        RuntimeError: it failed every time.
+        ClusterError: it failed every time.
     """
     for opening in range(1, OPENINGS + 1):
         try:
@@ -67,7 +68,7 @@ def _opened(local: "Local") -> SpecCluster:
                 "opening %d of %d of the local cluster failed: %s", opening, OPENINGS, error
             )
             last = error
-    raise RuntimeError(
+    raise ClusterError(
         f"cluster local: expected {sum(local.slots().values())} workers, but opening them failed "
         f"{OPENINGS} times, at last with: {last} Usually the machine is out of memory and kills "
         "them: ask for fewer workers (cluster: {kind: local, dft_workers: 1}) or use cluster: "

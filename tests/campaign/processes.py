@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,29 +42,61 @@ class Runs:
 
     Args:
         folder: gets the campaign file and the run folder.
+        run_dir: the run folder, where it is to be elsewhere.
+        environment: more of it, for the driver and all that it starts.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_dir: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._file = folder / "campaign.yaml"
         self._log = folder / "stderr.txt"
-        self.run_dir = folder / "run"
+        self.run_dir = run_dir or folder / "run"
+        self._environment = dict(environment or {})
         self._mark = uuid.uuid4().hex
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, config: CampaignConfig) -> subprocess.Popen[bytes]:
         """Start or go on."""
         self._file.write_text(to_yaml(config))
-        python_path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "aga", "run", self._file, "--run-dir", self.run_dir],
+                self.command("run", self._file, "--run-dir", self.run_dir),
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": python_path, MARK: self._mark},
+                env=self.environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         return self.process
+
+    def beside(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another `aga` command to its end; ``run`` starts what was started last once more."""
+        if words == ("run",):
+            words = ("run", str(self._file), "--run-dir", str(self.run_dir))
+        return subprocess.run(
+            self.command(*words),
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+            check=False,
+        )
+
+    @staticmethod
+    def command(*words: str | Path) -> list[str]:
+        """The command line of an `aga` command."""
+        return [sys.executable, "-m", "aga", *map(str, words)]
+
+    def environment(self) -> dict[str, str]:
+        """Of the driver and all that it starts."""
+        folders = [self._environment.get("PYTHONPATH", ""), str(ROOT), str(ROOT / "tests")]
+        path = os.pathsep.join(folder for folder in folders if folder)
+        return {**os.environ, **self._environment, "PYTHONPATH": path, MARK: self._mark}
 
     def stop_when(self, config: CampaignConfig, moment: Callable[[], Any], number: int) -> None:
         """Start, send a signal at a moment, and see that it ends as it should."""

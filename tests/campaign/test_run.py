@@ -139,6 +139,7 @@ def test_results_published_before_a_crash_are_adopted_and_not_computed_again(tmp
         "where ordinal >= ? or kind = 'evolve'",
         (last - 1,),
     )
+    store._database.execute("delete from seal")
     store.close()
     (tmp_path / "models" / "latest").unlink()
 
@@ -224,6 +225,33 @@ def test_stopped_at_any_moment_of_a_start_nothing_is_left(runs, number):
     )
     for moment in moments:
         runs.stop_when(settings, moment, number)
+
+
+@pytest.mark.usefixtures("quick_labels")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_python_throws_away_is_heard_all_the_same(
+    tmp_path, monkeypatch, capsys, number
+):
+    """What is raised in ``__del__`` is ignored: it once made a campaign deaf."""
+    work, begun = tasks._WORK["label"], []
+
+    class Late:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    def label(*arguments):
+        begun.append(Late())
+        begun[-1] = None
+        return work(*arguments)
+
+    monkeypatch.setitem(tasks._WORK, "label", label)
+    assert start(config(**SMALL), tmp_path) == STOPPED
+    said = capsys.readouterr().err
+    assert "start the same command again" in said
+    assert "ignored" not in said
+    assert len(begun) == 1
+    monkeypatch.setitem(tasks._WORK, "label", work)
+    assert start(config(**SMALL), tmp_path) == FINISHED
 
 
 def test_an_interrupted_import_is_ctrl_c(tmp_path, monkeypatch, capsys):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from aga.campaign import store as store_module
 from aga.campaign.state import Decision
-from aga.campaign.store import NAME, Store
+from aga.campaign.store import NAME, SETTINGS, Store
+from aga.campaign.trouble import DamagedStoreError, damaged
 from tests.campaign.builders import candidate, config, view
 from tests.campaign.invented import Invented
 
@@ -165,7 +167,8 @@ def test_a_driver_killed_before_the_tables_leaves_no_campaign(tmp_path):
 def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(tmp_path):
     """Else a run of a newer version would be overwritten."""
     store = Store(tmp_path, config())
-    store._set_meta("config", {"version": 99})
+    with store._sealing(SETTINGS):
+        store._set_meta("config", {"version": 99})
     store.close()
     with pytest.raises(ValueError, match="version"):
         Store.configuration(tmp_path)
@@ -224,3 +227,87 @@ def test_nothing_recorded_is_lost_when_the_driver_is_killed(tmp_path):
     assert view(killed.state()) == view(campaign.store.state())
     killed.close()
     campaign.store.close()
+
+
+# a database that something has spoilt
+
+
+def filled(folder, seed):
+    """A history of several tasks, all in the file itself."""
+    store = Store(folder, config())
+    store.plan([seed, seed, seed], key)
+    store.record(0, seeds())
+    store.record(1, {"failure": {"kind": "permanent", "reason": "it broke", "log": ""}})
+    store.record(2, LOST)
+    store.close()
+    return store.run_dir / NAME
+
+
+def told(run_dir):
+    """What the user is told of the database; empty where it is read."""
+    try:
+        Store.configuration(run_dir)
+        store = Store(run_dir, readonly=True)
+    except (sqlite3.Error, ValueError, DamagedStoreError) as error:
+        return damaged(error, run_dir) or f"no message for {error!r}"
+    found = view(store.state())
+    store.close()
+    return found
+
+
+def test_any_flipped_bit_is_told_or_changes_nothing(tmp_path, seed):
+    path = filled(tmp_path, seed)
+    whole, sound = path.read_bytes(), told(path.parent)
+    seen = 0
+    for place in range(0, len(whole), 97):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        found = told(path.parent)
+        if isinstance(found, str):
+            assert "the database is damaged" in found, f"byte {place}: {found}"
+            seen += 1
+        else:
+            assert found == sound, f"byte {place}"
+    assert seen > 20
+
+
+@pytest.mark.parametrize("ordinal", [1, 2])
+def test_a_task_that_is_gone_is_missed(tmp_path, seed, ordinal):
+    path = filled(tmp_path, seed)
+    database = sqlite3.connect(path)
+    database.execute("delete from task where ordinal = ?", (ordinal,))
+    database.commit()
+    database.close()
+    assert f"task {ordinal} is gone" in told(path.parent)
+
+
+def test_a_database_of_an_earlier_version_has_no_checksums(tmp_path, seed):
+    path = filled(tmp_path, seed)
+    sound = told(path.parent)
+    database = sqlite3.connect(path)
+    database.execute("drop table seal")
+    database.commit()
+    database.close()
+    assert told(path.parent) == sound
+    store = Store(tmp_path, config())
+    store.plan([seed], key)
+    store.close()
+    assert told(path.parent)["records"][:3] == sound["records"]
+
+
+def test_a_reader_sees_one_moment(new_store, seed, monkeypatch):
+    """Somebody records between two of its questions."""
+    store = new_store()
+    store.plan([seed], key)
+    seals = store_module._seals
+
+    def interrupted(database):
+        found = seals(database)
+        if store.state().records[0].progress == "queued":
+            store.record(0, seeds())
+        return found
+
+    monkeypatch.setattr(store_module, "_seals", interrupted)
+    assert new_store(readonly=True).state().records[0].progress == "queued"
+    assert new_store(readonly=True).state().records[0].progress == "done"

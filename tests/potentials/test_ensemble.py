@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from potentials.batch import UnknownElementError
 from potentials.ensemble import FORMAT, OLDEST, Ensemble
+from potentials.seal import DamagedError, sealed
 from potentials.wall import Wall
 from tests.crystals import crystals, random_crystal, rotations, unimodular
 from tests.tolerances import DIFFERENCE, ROUNDING, ROUNDING_ABS, STEP
@@ -262,10 +263,67 @@ def test_an_ensemble_is_never_overwritten(linear, deep, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def rewrite(file, about):
+    """With the checksum of what it says now."""
+    about.pop("checksum")
+    file.write_text(json.dumps(sealed(about)))
+
+
+def spoil_weights(folder):
+    data = bytearray((folder / "weights.pt").read_bytes())
+    data[len(data) // 2] ^= 4
+    (folder / "weights.pt").write_bytes(data)
+
+
+def lose_weights(folder):
+    (folder / "weights.pt").unlink()
+
+
+def cut_about(folder):
+    text = (folder / "ensemble.json").read_bytes()
+    (folder / "ensemble.json").write_bytes(text[: len(text) // 2])
+
+
+def change_about(folder):
+    text = (folder / "ensemble.json").read_text()
+    (folder / "ensemble.json").write_text(text.replace('"calibration": ', '"calibration": 1'))
+
+
+def empty_about(folder):
+    (folder / "ensemble.json").write_text("3")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "says"),
+    [
+        (spoil_weights, "weights.pt", "checksum"),
+        (lose_weights, "weights.pt", "gone"),
+        (cut_about, "ensemble.json", "not JSON"),
+        (change_about, "ensemble.json", "checksum"),
+        (empty_about, "ensemble.json", "not a mapping"),
+    ],
+)
+def test_what_is_not_as_it_was_saved_is_refused(linear, tmp_path, spoil, file, says):
+    linear.save(tmp_path / "a")
+    spoil(tmp_path / "a")
+    with pytest.raises(DamagedError, match=f"{file}: damaged.*{says}"):
+        Ensemble.load(tmp_path / "a")
+
+
+def test_an_ensemble_without_checksums_is_believed(linear, tmp_path):
+    """As earlier versions wrote it."""
+    linear.save(tmp_path / "a")
+    file = tmp_path / "a" / "ensemble.json"
+    about = json.loads(file.read_text())
+    del about["checksum"], about["weights.pt"]
+    file.write_text(json.dumps(about))
+    assert Ensemble.load(tmp_path / "a").engine == linear.engine
+
+
 def test_a_newer_format_is_refused(linear, tmp_path):
     linear.save(tmp_path / "a")
     file = tmp_path / "a" / "ensemble.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": FORMAT + 1}))
+    rewrite(file, json.loads(file.read_text()) | {"format": FORMAT + 1})
     with pytest.raises(ValueError, match=f"format {FORMAT + 1}.*up to {FORMAT}.*install a newer"):
         Ensemble.load(tmp_path / "a")
 
@@ -273,7 +331,7 @@ def test_a_newer_format_is_refused(linear, tmp_path):
 def test_a_format_whose_products_stood_in_another_order_is_refused(linear, tmp_path):
     linear.save(tmp_path / "a")
     file = tmp_path / "a" / "ensemble.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": OLDEST - 1}))
+    rewrite(file, json.loads(file.read_text()) | {"format": OLDEST - 1})
     with pytest.raises(ValueError, match=f"format {OLDEST - 1}.*fit the labels anew"):
         Ensemble.load(tmp_path / "a")
 
@@ -283,7 +341,7 @@ def test_format_3_knows_the_range_of_atoms_only(linear, frames, tmp_path):
     linear.save(tmp_path / "a")
     file, weights = tmp_path / "a" / "ensemble.json", tmp_path / "a" / "weights.pt"
     about, state = json.loads(file.read_text()), torch.load(weights, weights_only=True)
-    new = ("energy_floor", "force_floor", "margins", "trained_on")
+    new = ("energy_floor", "force_floor", "margins", "trained_on", "checksum", "weights.pt")
     old = {name: value for name, value in about.items() if name not in new}
     file.write_text(json.dumps(old | {"format": 3, "calibration": 2.0}))
     torch.save({k: v for k, v in state.items() if k not in ("middle", "means")}, weights)
