@@ -499,8 +499,8 @@ def test_a_step_that_is_no_step_of_this_is_not_used(squeezed, tmp_path, cut_off,
     assert relaxed.found == 1
     assert third.with_name("result.json.damaged").exists()
     logs = [log.read_text() for log in tmp_path.glob("*/*/attempt-*/log.txt")]
-    why = "damaged" if spoil is truncated else "of another task"
-    assert any(f"{third} is {why}" in log for log in logs)
+    why = ": damaged" if spoil is truncated else " is of another task"
+    assert any(f"{third}{why}" in log for log in logs)
 
 
 def test_a_relaxation_whose_worker_is_killed_goes_on_where_it_was(squeezed, tmp_path):

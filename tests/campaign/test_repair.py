@@ -12,7 +12,7 @@ from calculators.results import result_path
 from potentials.ensemble import Ensemble
 from tests.campaign.builders import config
 
-SETTINGS = {"budget": {"labels": 9, "confirm_reserve": 2}, "overlap": False}
+SETTINGS = {"budget": {"labels": 12, "confirm_reserve": 2}, "overlap": False}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ SPOIL = (cut, flip, junk, lose)
 
 def again(run_dir, capsys, **changes):
     """Start again with a larger budget; what was said."""
-    more = {**SETTINGS, "budget": {"labels": 12, "confirm_reserve": 2}, **changes}
+    more = {**SETTINGS, "budget": {"labels": 16, "confirm_reserve": 2}, **changes}
     code = start(config(**more), run_dir)
     assert code == FINISHED
     return capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_an_ensemble_that_cannot_be_fitted_any_more_is_told(run_dir, monkeypatch
     key = state_of(run_dir).models[-1].key
     cut(run_dir / "models" / key / "weights.pt")
     monkeypatch.setitem(tasks._WORK, "train", lambda *_: 1 / 0)
-    more = {**SETTINGS, "budget": {"labels": 12, "confirm_reserve": 2}}
+    more = {**SETTINGS, "budget": {"labels": 16, "confirm_reserve": 2}}
     with pytest.raises(Exception, match="was done, and now fails: ZeroDivisionError"):
         start(config(**more), run_dir)
     monkeypatch.setitem(tasks._WORK, "train", tasks._train)
@@ -173,7 +173,7 @@ def test_a_label_that_is_spoilt_while_it_is_needed_ends_the_run_and_a_start_mend
         return train(*arguments)
 
     monkeypatch.setitem(tasks._WORK, "train", spoil_first)
-    more = {**SETTINGS, "budget": {"labels": 12, "confirm_reserve": 2}}
+    more = {**SETTINGS, "budget": {"labels": 16, "confirm_reserve": 2}}
     assert start(config(**more), run_dir) == FAILED
     assert "damaged" in state_of(run_dir).finished
     monkeypatch.setitem(tasks._WORK, "train", train)
