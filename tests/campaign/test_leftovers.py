@@ -45,6 +45,7 @@ publish.publish_json(Path(sys.argv[1]), {})
 def test_the_names_are_those_that_are_written(tmp_path):
     """By a process that is killed on the way."""
     for place in ("campaign.json", "proposals/k.json", "labels/ab/abcd/result.json"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-c", WRITES, tmp_path / place], cwd=ROOT, check=False
         )
