@@ -304,6 +304,18 @@ def test_a_cluster_that_never_opens_is_an_error_that_says_so(monkeypatch, caplog
     assert len(ours(caplog)) == 3
 
 
+def test_a_client_that_has_lost_its_scheduler_knows_no_workers_and_says_so():
+    """Killed, it leaves an empty answer behind for a moment."""
+    from calculators.clusters import _dask_crew
+
+    class Lost:
+        def scheduler_info(self, n_workers):
+            return {}
+
+    with pytest.raises(ClusterError, match="start the same command again"):
+        _dask_crew.rows(Lost())
+
+
 DRIVER = """
 import sys, time
 from calculators.clusters.local import Local

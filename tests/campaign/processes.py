@@ -83,8 +83,9 @@ class Runs:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=HANG_S,
+            timeout=5 * HANG_S,
             check=False,
+            start_new_session=True,  # as from another terminal
         )
 
     @staticmethod

@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.batch import fake_batch
 from tests.chaos.disk import disk
 from tests.chaos.injector import attack
 from tests.chaos.invariants import Account, check
@@ -44,18 +43,8 @@ LOCAL = {
     "driver SIGINT": 2,
     "full disk": 2,
 }
-#: of one on a batch system, where every part is a process of its own
-BATCH = {
-    "worker SIGKILL": 6,
-    "nanny SIGKILL": 6,
-    "scheduler SIGKILL": 4,
-    "engine SIGKILL": 4,
-    "driver SIGKILL": 2,
-    "clock jump": 3,
-}
 #: of one that every run of the tests has
 FEW = {"engine SIGKILL": 2, "clock jump": 2, "driver SIGKILL": 1, "truncated result": 1}
-JOBS = {"max_jobs": 1, "job_memory_gb": 2.0}
 
 
 @pytest.mark.chaos
@@ -74,18 +63,6 @@ def test_a_campaign_on_this_machine(tmp_path, cluster, counts):
         if own is None:
             print("no root: no disk of its own, so none that is full or read-only")
         play(Theatre(tmp_path, cluster, own), counts, seed=1)
-
-
-@pytest.mark.chaos
-@pytest.mark.dask
-@pytest.mark.timeout(3600)
-def test_a_campaign_on_a_batch_system(tmp_path):
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    fake_batch.install("slurm", commands)
-    cluster = {"kind": "slurm", "interface": "lo", "poll_s": 1, "connect_s": 20}
-    pools = {"search": JOBS, "dft": {**JOBS, "max_jobs": 2}, "train": JOBS}
-    play(Theatre(tmp_path, {**cluster, **pools}, path=commands), BATCH, seed=3)
 
 
 def test_a_few_faults(tmp_path):
