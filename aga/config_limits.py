@@ -26,13 +26,17 @@ class StopConfig(Section):
     """When the search is finished before its budget is."""
 
     patience_labels: int = Field(
-        6, ge=1, description="Labels in a row without a better distinct structure."
+        6,
+        ge=1,
+        description="Labels in a row without a better distinct structure; more of cells with more "
+        "than 16 atoms or three elements (MgSiO3 in 20 atoms: three times as many).",
     )
     patience_proposals: int = Field(
         3000,
         ge=0,
         description="New structures relaxed on the potential since the best was found, at least; "
-        "more in proportion where more than 30 compositions are searched.",
+        "more in proportion where more than 30 compositions are searched, and of large cells as "
+        "above.",
     )
     spread_ev_per_atom: float = Field(
         0.02, gt=0, description="Largest calibrated spread left near the best [eV/atom]."

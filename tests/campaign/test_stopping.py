@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as students_t
 
 from aga.campaign import stopping
-from aga.campaign.state import Decision
+from aga.campaign.state import Decision, State
+from aga.config import CampaignConfig
 from aga.search.similarity import distance
 from tests.campaign.builders import (
     History,
@@ -92,6 +93,20 @@ def test_the_first_labels_are_no_patience():
     history = History(strict(stop=patient(3))).begun(1.0, 1.1)
     assert not stopping.settled(history.state)
     assert stopping.settled(unchanged(strict(stop=patient(3))).state)
+
+
+@pytest.mark.parametrize(
+    ("composition", "times"),
+    [
+        ({"Si": 8}, 1.0),
+        ({"Cu": 8, "Au": 8}, 1.0),
+        ({"Cu": 16, "Au": 16}, 4.0),
+        ({"Mg": 4, "Si": 4, "O": 12}, 3.125),
+    ],
+)
+def test_large_cells_of_many_elements_are_given_more_patience(composition, times):
+    settings = {"name": "x", "composition": composition, "engine": {"kind": "emt"}}
+    assert stopping.scope(State(CampaignConfig.model_validate(settings))) == times
 
 
 def test_proposals_are_asked_for_too():
