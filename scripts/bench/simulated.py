@@ -30,6 +30,7 @@ from calculators.publish import publish_json
 from calculators.results import document, publish_result, record_start, result_folder
 from calculators.single_point import calculate
 from calculators.task import POOLS
+from potentials.saved import WEIGHTS, write_about
 from potentials.structures import bare
 
 #: slots of one process: they sleep, and share its interpreter
@@ -257,10 +258,12 @@ def _train(run_dir, durations, task):
         "energy_rmse_mev_per_atom": 9.0,
         "force_rmse_ev_per_a": 0.1,
     }
-    path = tasks.models(run_dir) / task.key / "ensemble.json"
+    folder = tasks.models(run_dir) / task.key
 
     def publish(seconds):
-        publish_json(path, {"facts": {**facts, "seconds": seconds}, "calibration": 1.0})
+        folder.mkdir(parents=True)
+        (folder / WEIGHTS).touch()
+        write_about(folder, {"facts": {**facts, "seconds": seconds}, "calibration": 1.0})
 
     return publish
 

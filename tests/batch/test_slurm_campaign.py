@@ -5,7 +5,6 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from tests.campaign.test_chaos import check
 
 from aga.campaign.run import FINISHED
 from aga.campaign.store import Store
@@ -15,6 +14,7 @@ from calculators.task import Task
 from tests.batch.slurm_site import WAIT_S, until
 from tests.batch.test_slurm import IN_QUEUE, POOL, settings
 from tests.campaign.builders import config
+from tests.chaos.test_kills import check
 from tests.pool_work import work
 from tests.test_pools import collect
 
