@@ -123,9 +123,10 @@ def _in_process(
     job: dict[str, Any],
     points: int,
     should_stop: Callable[[], bool],
+    progress: Callable[[], int],
 ) -> tuple[Any, list[dict[str, Any]]]:
     """What `calculators.attempt.climb` has done by a child process, without one."""
-    del points, should_stop
+    del points, should_stop, progress
     from calculators.attempt import Ended
     from calculators.outcome import Failure
     from calculators.single_point import RefusedError
