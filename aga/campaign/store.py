@@ -120,7 +120,9 @@ class Store:
 
     def state(self) -> State:
         """The campaign as it stands."""
-        self._state.hours_used = self._used + (time.monotonic() - self._opened) / 3600.0
+        # who only reads uses no time of the campaign's
+        here = 0.0 if self._readonly else time.monotonic() - self._opened
+        self._state.hours_used = self._used + here / 3600.0
         return self._state
 
     def plan(self, decisions: Sequence[Decision], key: Key) -> list[Record]:

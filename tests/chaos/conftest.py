@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.campaign.conftest import quick_labels  # noqa: F401 - a fixture here too
+from tests.campaign.conftest import quick_labels, runs  # noqa: F401 - fixtures here too
 from tests.chaos.disk import disk
 
 

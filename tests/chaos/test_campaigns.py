@@ -67,7 +67,7 @@ def test_a_campaign_on_this_machine(tmp_path, cluster, counts):
 
 def test_a_few_faults(tmp_path):
     """The same in seconds, with every run of the tests."""
-    play(Theatre(tmp_path, {"kind": "serial"}, seconds=0.1, budget=16), FEW, seed=2)
+    play(Theatre(tmp_path, {"kind": "serial"}, seconds=0.1, budget=24), FEW, seed=2)
 
 
 def play(theatre, counts, seed):

@@ -43,10 +43,12 @@ def test_one_that_was_killed_can_be_looked_at_too(own_disk, tmp_path):
     assert start(FEW, run_dir) == FINISHED
     sound = status_json(run_dir)
     store = Store(run_dir, FEW)
-    log = (run_dir / "campaign.db-wal").read_bytes()
-    assert log
+    files = [run_dir / f"campaign.db-{name}" for name in ("wal", "shm")]
+    kept = [file.read_bytes() for file in files]
+    assert all(kept)
     store.close()
-    (run_dir / "campaign.db-wal").write_bytes(log)
+    for file, data in zip(files, kept, strict=True):
+        file.write_bytes(data)
     with own_disk.readonly():
         assert status_json(run_dir)["best"] == sound["best"]
 
