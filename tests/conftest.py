@@ -1,5 +1,6 @@
 """What every test session is given: one thread, and examples that do not depend on the day."""
 
+import logging
 import os
 
 from hypothesis import settings
@@ -11,3 +12,8 @@ def pytest_configure() -> None:
         os.environ.setdefault(name, "1")
     settings.register_profile("aga", deadline=None, derandomize=True, max_examples=20)
     settings.load_profile("aga")
+
+
+# threads of a Dask that a test has closed may still log, into the stream of a test that is over:
+# the complaint about it would land in the output of another test
+logging.raiseExceptions = False

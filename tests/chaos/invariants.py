@@ -62,7 +62,9 @@ def check_end(theatre: Theatre, state: State) -> None:
     assert state.finished, state.finished
     assert not state.failed, state.finished
     assert state.outstanding() == []
-    assert state.confirmed(state.lowest) is not None, "the best structure is not confirmed"
+    # an engine that is moody about every geometry near the best leaves it unconfirmed, and says so
+    told = "could not be confirmed by the engine" in state.finished
+    assert state.confirmed(state.lowest) is not None or told, state.finished
     assert {one.kind for one in state.records if one.progress == "failed"} <= {
         "label",
         "relax",

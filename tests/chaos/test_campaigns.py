@@ -65,9 +65,10 @@ def test_a_campaign_on_this_machine(tmp_path, cluster, counts):
         play(Theatre(tmp_path, cluster, own), counts, seed=1)
 
 
+@pytest.mark.slow
 def test_a_few_faults(tmp_path):
-    """The same in seconds, with every run of the tests."""
-    play(Theatre(tmp_path, {"kind": "serial"}, seconds=0.1, budget=24), FEW, seed=2)
+    """The same in a minute or two, with every run of the tests."""
+    play(Theatre(tmp_path, {"kind": "serial"}, seconds=0.1, budget=32), FEW, seed=2)
 
 
 def play(theatre, counts, seed):
