@@ -7,14 +7,15 @@ import numpy as np
 from ase import Atoms
 
 from aga.yaml_source import ConfigError
+from potentials.acceptance import WIDEST
 from potentials.formats.extxyz import check_counts
 from potentials.formats.lines import FormatError
-from potentials.structures import bare
+from potentials.structures import bare, heights
 
 #: cell vectors that span less are no cell [Å^3]
 _NO_VOLUME = 1e-6
-#: no cell is flatter and nothing wider: neighbours could not be counted [Å]
-_FLATTEST, _WIDEST = 0.1, 1e5
+#: no cell to search in is flatter; labels of others may be [Å]
+_FLATTEST = 0.1
 
 
 def read_structures(path: Path) -> list[Atoms]:
@@ -68,11 +69,11 @@ def _problem(atoms: Atoms) -> str:
     if (atoms.numbers < 1).any():
         return f"atom {int(np.argmin(atoms.numbers))} (from 0) is of no element (X)"
     wide = max(float(np.abs(part).max()) for part in (atoms.positions, atoms.cell.array))
-    if wide > _WIDEST:
-        return f"a coordinate of {wide:.3g} Å is beyond {_WIDEST:g} Å"
+    if wide > WIDEST:
+        return f"a coordinate of {wide:.3g} Å is beyond {WIDEST:g} Å"
     if not atoms.pbc.any():
         return ""
     if abs(np.linalg.det(atoms.cell.array)) < _NO_VOLUME:
         return "a periodic structure needs three independent cell vectors"
-    flat = 1.0 / float(np.linalg.norm(atoms.cell.reciprocal().array, axis=1).max())
+    flat = float(heights(atoms).min())
     return f"a cell of {flat:.3g} Å between two faces" if flat < _FLATTEST else ""

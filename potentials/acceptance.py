@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potentials.structures import FloatArray, Frame, content_key, rounded
+from potentials.structures import FloatArray, Frame, content_key, heights, rounded
 
 #: labels with a larger force are rejected where nothing else is said [eV/Å]
 LARGEST_FORCE = 100.0
@@ -152,7 +152,7 @@ def _impossible(frame: Frame) -> tuple[str, str]:
     room = atoms.get_volume() / len(atoms)
     if room < DENSEST:
         return f"less than {DENSEST:g} Å^3 per atom", f"{room:.4g} Å^3"
-    flat = 1.0 / float(np.linalg.norm(atoms.cell.reciprocal().array, axis=1).max())
+    flat = float(heights(atoms).min())
     if flat < FLATTEST:
         return f"a cell flatter than {FLATTEST:g} Å", f"{flat:.4g} Å"
     return "", ""

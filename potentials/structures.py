@@ -148,6 +148,12 @@ def volume_of(atoms: Atoms) -> float:
     return float(atoms.get_volume()) if atoms.pbc.all() else 0.0
 
 
+def heights(atoms: Atoms) -> FloatArray:
+    """Distances between opposite cell faces [Å] (3,)."""
+    inverse: FloatArray = np.linalg.inv(atoms.cell.array)
+    return np.asarray(1.0 / np.linalg.norm(inverse, axis=0))
+
+
 def content_key(*parts: Any) -> str:
     """A 20-character hash of plain JSON data, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)

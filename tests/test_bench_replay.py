@@ -1,7 +1,5 @@
 """The measurement of replay: what it sees of a fit is what the fit did."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,6 @@ from potentials.replay import short_keys
 from tests.crystals import emt_frames, quick_spec
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A script as a module, its neighbours importable."""
-    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The scripts that measure potentials run on tiny data, go on from their results, and add up."""
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -23,13 +22,6 @@ QUICK = quick_spec().descriptor.model_dump()
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A script as a module, its neighbours importable."""
-    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
-    return importlib.import_module
 
 
 @pytest.fixture(scope="module")

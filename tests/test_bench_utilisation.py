@@ -1,6 +1,5 @@
 """How busy workers are: the bench's rows, and what a turn of the driver costs."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -18,13 +17,6 @@ from calculators.task import Task
 from tests.campaign.builders import SLOTS
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """A script as a module, its neighbours importable."""
-    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
-    return importlib.import_module
 
 
 @pytest.fixture(scope="module")

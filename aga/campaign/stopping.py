@@ -228,7 +228,8 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
     orderings lie within 10 meV/atom of the lowest.
     """
     offered = unlabelled(state, generation, len(generation.candidates))
-    ranked = sorted((-_better(state, one), one.id, one) for one in offered)
+    best, factor = state.lowest.best.height, downward(state)
+    ranked = sorted((-_better(state, one, best, factor), one.id, one) for one in offered)
     left = -sum(row[0] for row in ranked)
     wanted: list[Candidate] = []
     for share, _, one in ranked:
@@ -239,9 +240,8 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
     return wanted
 
 
-def _better(state: State, one: Candidate) -> float:
-    """The probability that a candidate is a better answer."""
-    best, factor = state.lowest.best.height, downward(state)
+def _better(state: State, one: Candidate, best: float, factor: float) -> float:
+    """The probability that a candidate is a better answer; see `chance`."""
     likely = chance(one, best, factor)
     if likely > _UNLIKELY and any(_same_form(one, group.best) for group in state.answer):
         return chance(one, best - _SAME_ANSWER, factor)

@@ -18,6 +18,7 @@ from aga.search.ions import anion_distances
 from aga.search.neighbours import neighbours
 from aga.search.volumes import mixture_volume
 from potentials.gates import Gates, connected
+from potentials.structures import heights
 
 PairDistances = Mapping[tuple[str, str], float]
 #: crystals, or clusters: not periodic, without a cell, around the origin
@@ -273,12 +274,6 @@ class Spaces:
             max_length=max(gate.max_length for gate in gates),
             bonds={pair: length for gate in gates for pair, length in gate.bonds.items()},
         )
-
-
-def heights(atoms: Atoms) -> np.ndarray:
-    """Distances between opposite cell faces [Å] (3,)."""
-    inverse: np.ndarray = np.linalg.inv(atoms.cell.array)
-    return np.asarray(1.0 / np.linalg.norm(inverse, axis=0))
 
 
 def pair_matrix(atoms: Atoms, distances: PairDistances) -> tuple[np.ndarray, np.ndarray]:

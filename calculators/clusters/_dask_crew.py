@@ -268,11 +268,7 @@ def rows(client: Client) -> list[Mapping[str, Any]]:
     """
     try:
         known = client.scheduler_info(n_workers=-1)["workers"]
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-    ) as error:  # KeyError: what a lost one has said is empty
+    except (OSError, RuntimeError, KeyError) as error:  # the last: a lost one's answer is empty
         raise ClusterError(LOST) from error
     return [{**worker, "address": address} for address, worker in known.items()]
 

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 import pytest
 
 from aga.campaign.run import FINISHED
-from aga.campaign.store import Store
 from calculators.clusters import ClusterError, Needs, build
 from calculators.pools import Pools
 from calculators.task import Task
 from tests.batch.slurm_site import WAIT_S, until
 from tests.batch.test_slurm import IN_QUEUE, POOL, settings
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 from tests.chaos.test_kills import check
 from tests.pool_work import work
 from tests.test_pools import collect
@@ -45,9 +44,7 @@ def test_a_campaign_is_killed_and_goes_on_and_computes_no_finished_label_twice(s
     assert runs.process.wait(400) == FINISHED, runs.said()
     runs.nobody_left()
     assert written(runs).items() >= finished.items()
-    store = Store(runs.run_dir, readonly=True)
-    labels = store.state().labelled
-    store.close()
+    labels = stored(runs.run_dir).labelled
     assert len(labels) >= 4
     workers = {one.name for one in (runs.run_dir / "jobs").glob("*.sh")}
     assert any("-t" in name for name in workers), "training had a job of its own"

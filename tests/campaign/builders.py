@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase.units import GPa
 
 from aga.campaign import policy
 from aga.campaign.state import Decision, Progress, Record, State
+from aga.campaign.store import Store
 from aga.campaign.tasks import task_key
 from aga.config import CampaignConfig
 from aga.search.candidate import Candidate
@@ -89,6 +91,14 @@ def label(energy: float, fmax: float = 1.0, stress_gpa: float = 0.0) -> Label:
     forces = np.array([[fmax, 0.0, 0.0], [-fmax, 0.0, 0.0]])
     stress = np.array([stress_gpa * GPa, 0, 0, 0, 0, 0])
     return Label(2 * energy, forces, stress, "emt", 0.1)
+
+
+def stored(run_dir: Path) -> State:
+    """What the database of a run tells."""
+    store = Store(run_dir, readonly=True)
+    state = store.state()
+    store.close()
+    return state
 
 
 RELAXED = 1e-3  # [eV/Å]

@@ -18,7 +18,7 @@ from aga.campaign.store import Store
 from aga.search import seeds
 from aga.search.space import tidied
 from calculators.clusters.serial import SerialCrew
-from tests.campaign.builders import config, crystal, view, without_times
+from tests.campaign.builders import config, crystal, stored, view, without_times
 from tests.campaign.moody import CRASH, HANG, NAN, RAISE, mood_of
 
 L10 = {
@@ -37,13 +37,6 @@ def history(run_dir):
     return found
 
 
-def state_of(run_dir):
-    store = Store(run_dir, readonly=True)
-    found = store.state()
-    store.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A campaign in one go."""
@@ -56,7 +49,7 @@ def test_the_known_structure_is_found_and_confirmed(whole):
     ordered = Atoms("CuAu", scaled_positions=[[0, 0, 0], [0.5] * 3], cell=[2.8, 2.8, 3.6], pbc=True)
     ordered.calc = EMT()
     BFGS(FrechetCellFilter(ordered), logfile=None).run(fmax=0.005, steps=100)
-    state = state_of(whole)
+    state = stored(whole)
     best = state.ranking[0]
     assert best.best.enthalpy <= ordered.get_potential_energy() / 2 + 0.005
     confirmed = state.confirmed(best)
@@ -67,7 +60,7 @@ def test_the_known_structure_is_found_and_confirmed(whole):
 
 
 def test_every_label_is_recorded_once_and_logged(whole):
-    state = state_of(whole)
+    state = stored(whole)
     keys = Counter(one.key for one in state.labelled)
     assert set(keys.values()) == {1}
     published = {path.parent.name for path in whole.glob("labels/*/*/result.json")}
@@ -115,7 +108,7 @@ def test_without_overlap_the_order_of_arrival_changes_nothing(tmp_path, monkeypa
         assert start(settings, tmp_path / str(number)) == FINISHED
         found.append(history(tmp_path / str(number)))
     arrived = [
-        [r.outcome["meta"]["finished"] for r in state_of(tmp_path / str(n)).of_kind("label")]
+        [r.outcome["meta"]["finished"] for r in stored(tmp_path / str(n)).of_kind("label")]
         for n in range(2)
     ]
     assert arrived[0] != sorted(arrived[0]), "nothing has been juggled"
@@ -133,7 +126,7 @@ def test_with_overlap_it_comes_to_an_end_in_any_order(tmp_path, monkeypatch, com
         composition=composition, overlap=True, pressure_gpa=5.0, budget={"labels": 14}
     )
     assert start(settings, tmp_path) == FINISHED
-    state = state_of(tmp_path)
+    state = stored(tmp_path)
     assert state.outstanding() == []
     assert state.oracle_calls <= 14
     kinds = [record.kind for record in state.records]
@@ -149,7 +142,7 @@ def test_a_campaign_from_the_users_structures(tmp_path):
         search={"structures": [str(file)], "initial_labels": 2}, budget={"labels": 8}, overlap=False
     )
     assert start(settings, tmp_path / "run") == FINISHED
-    origins = [one.origin for one in state_of(tmp_path / "run").labelled[:4]]
+    origins = [one.origin for one in stored(tmp_path / "run").labelled[:4]]
     assert origins == ["user", "user", "symmetric_random", "symmetric_random"]
 
 
@@ -158,14 +151,14 @@ def test_a_users_structure_of_another_composition_ends_it_with_the_reason(tmp_pa
     write(file, [crystal(0), Atoms("Cu2", crystal(0).positions, cell=crystal(0).cell, pbc=True)])
     settings = config(search={"structures": [str(file)]})
     assert start(settings, tmp_path / "run") == FAILED
-    reason = state_of(tmp_path / "run").finished
+    reason = stored(tmp_path / "run").finished
     assert str(file) in reason
     assert "composition {'Cu': 2} is not {'Au': 1, 'Cu': 1}" in reason
     # corrected, the same run goes on
     write(file, [crystal(0)])
     no_time = config(search={"structures": [str(file)]}, budget={"hours": 1e-9})
     assert start(no_time, tmp_path / "run") == FAILED
-    state = state_of(tmp_path / "run")
+    state = stored(tmp_path / "run")
     assert state.finished == "no structure was labelled (the time is used up (1e-09 h))"
     assert [seed.origin for seed in state.seeds] == ["user", *["symmetric_random"] * 4]
 
@@ -175,7 +168,7 @@ def test_an_engine_that_always_fails_ends_the_campaign_with_its_reason(tmp_path,
     engine = {"kind": "ase", "path": f"tests.fake_calculators.{name}", "memory_gb": 0.0}
     settings = config(engine=engine, search={"initial_labels": 2})
     assert start(settings, tmp_path) == FAILED
-    state = state_of(tmp_path)
+    state = stored(tmp_path)
     assert (len(state.labelled), len(state.failures)) == (0, 6)
     assert state.finished.startswith("6 of the first 6 structures could not be labelled: ")
     assert reason in state.finished
@@ -199,7 +192,7 @@ def test_engines_that_fail_now_and_then_do_not_end_it(tmp_path):
     search = {"initial_labels": 8, "structures": [str(tmp_path / "moods.extxyz")]}
     settings = config(engine=engine, budget={"labels": 24}, search=search)
     assert start(settings, tmp_path / "run") == FINISHED
-    state = state_of(tmp_path / "run")
+    state = stored(tmp_path / "run")
     reasons = " ".join(record.outcome["failure"]["reason"] for record in state.failures)
     for part in ("deadline", "SIGSEGV", "not finite", "did not converge"):
         assert part in reasons
@@ -221,7 +214,7 @@ def test_atoms_on_top_of_each_other_never_reach_the_engine(tmp_path, monkeypatch
     monkeypatch.setattr("aga.search.seeds.many", many)
     settings = config(search={"initial_labels": 3}, budget={"labels": 4, "confirm_reserve": 1})
     assert start(settings, tmp_path) == FINISHED
-    state = state_of(tmp_path)
+    state = stored(tmp_path)
     (failure,) = state.failures
     assert "below the gate" in failure.outcome["failure"]["reason"]
     assert not (tmp_path / "labels" / failure.key[:2] / failure.key).exists()

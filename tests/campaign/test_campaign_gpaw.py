@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from aga.campaign.run import FINISHED, start
-from aga.campaign.store import Store
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 
 pytestmark = [
     pytest.mark.gpaw,
@@ -25,9 +24,7 @@ def test_silicon_with_seven_labels(tmp_path):
         confirm={"structures": 1},
     )
     assert start(settings, tmp_path) == FINISHED
-    store = Store(tmp_path, readonly=True)
-    state = store.state()
-    store.close()
+    state = stored(tmp_path)
     assert 5 <= len(state.labelled) <= 7
     assert state.failures == []
     assert state.models

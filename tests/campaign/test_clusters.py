@@ -9,11 +9,10 @@ from ase.io import read, write
 from ase.optimize import BFGS
 
 from aga.campaign.run import FAILED, FINISHED, start
-from aga.campaign.store import Store
 from aga.report.export import export
 from aga.report.finish import finish
 from aga.yaml_source import ConfigError
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 
 SMALL = {
     "dimension": "cluster",
@@ -33,13 +32,6 @@ def small(**changes):
     return type(config()).model_validate(data)
 
 
-def state_of(run_dir):
-    store = Store(run_dir, readonly=True)
-    found = store.state()
-    store.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
@@ -55,7 +47,7 @@ def bipyramid():
 
 
 def test_the_known_cluster_is_found_and_confirmed_by_its_forces(whole):
-    state = state_of(whole)
+    state = stored(whole)
     best = state.ranking[0]
     assert best.best.enthalpy <= bipyramid().get_potential_energy() / 7 + 0.003
     confirmed = state.confirmed(best)
@@ -66,7 +58,7 @@ def test_the_known_cluster_is_found_and_confirmed_by_its_forces(whole):
 
 
 def test_all_that_was_labelled_is_a_cluster_in_free_space(whole):
-    for one in state_of(whole).labelled:
+    for one in stored(whole).labelled:
         assert not one.known.atoms.pbc.any()
         assert one.known.atoms.cell.rank == 0
         assert one.label.stress is None
@@ -95,7 +87,7 @@ def test_exports(whole, tmp_path):
     assert (tmp_path / "found" / "01_D5h_Cu7.xyz").is_file()
     export(whole, "extxyz", tmp_path / "labels.extxyz")
     frames = read(tmp_path / "labels.extxyz", ":")
-    assert len(frames) == len({one.key for one in state_of(whole).labelled})
+    assert len(frames) == len({one.key for one in stored(whole).labelled})
     assert not any(frame.pbc.any() or "REF_stress" in frame.info for frame in frames)
     for form in ("traj", "db"):
         export(whole, form, tmp_path / f"labels.{form}")
@@ -111,7 +103,7 @@ def test_a_user_begins_with_clusters(tmp_path):
     mine = {"structures": [str(tmp_path / "mine.xyz")], "initial_labels": 3}
     settings = small(search=mine, budget=few)
     assert start(settings, tmp_path / "run") == FINISHED
-    first = state_of(tmp_path / "run").seeds[0]
+    first = stored(tmp_path / "run").seeds[0]
     assert first.origin == "user"
     assert first.atoms.get_all_distances() == pytest.approx(
         bipyramid().get_all_distances(), abs=1e-6
@@ -122,4 +114,4 @@ def test_a_crystal_is_none_to_begin_with(tmp_path):
     write(tmp_path / "crystal.extxyz", bulk("Cu").repeat((7, 1, 1)))
     settings = small(search={"structures": [str(tmp_path / "crystal.extxyz")]})
     assert start(settings, tmp_path / "run") == FAILED
-    assert "periodic, which a cluster is not" in state_of(tmp_path / "run").finished
+    assert "periodic, which a cluster is not" in stored(tmp_path / "run").finished

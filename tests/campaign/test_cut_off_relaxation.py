@@ -11,8 +11,7 @@ import pytest
 from aga.campaign.progress import sentence
 from aga.campaign.run import FINISHED
 from aga.campaign.state import Decision
-from aga.campaign.store import Store
-from tests.campaign.builders import History, candidate, config, label
+from tests.campaign.builders import History, candidate, config, label, stored
 from tests.campaign.processes import until
 
 STEPS = 3  # single points before the kill
@@ -44,10 +43,7 @@ def starts(run_dir, key):
 
 
 def labelled(run_dir):
-    store = Store(run_dir, readonly=True)
-    found = store.state()
-    store.close()
-    return found
+    return stored(run_dir)
 
 
 def check(run_dir, said, cut_off):

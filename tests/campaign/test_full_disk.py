@@ -16,18 +16,11 @@ from aga.config import ConfigError, to_yaml
 from calculators import disk, publish
 from calculators.engines import build
 from calculators.labelling import single_point
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 from tests.campaign.processes import HANG_S, ROOT
 
 SMALL = {"budget": {"labels": 6, "confirm_reserve": 1}, "overlap": False}
 FULL = OSError(errno.ENOSPC, "No space left on device", "somewhere")
-
-
-def records(run_dir):
-    found = Store(run_dir, readonly=True)
-    state = found.state()
-    found.close()
-    return state
 
 
 def full(run_dir):
@@ -41,10 +34,10 @@ def full(run_dir):
 def check_it_goes_on(run_dir):
     """Nothing was recorded as a failure, and the campaign comes to its end."""
     if (run_dir / store.NAME).exists() and Store.configuration(run_dir) is not None:
-        assert {one.progress for one in records(run_dir).records} <= {"queued", "done"}
-        assert {one.attempts for one in records(run_dir).outstanding()} <= {0}
+        assert {one.progress for one in stored(run_dir).records} <= {"queued", "done"}
+        assert {one.attempts for one in stored(run_dir).outstanding()} <= {0}
     assert start(config(**SMALL), run_dir) == FINISHED
-    assert records(run_dir).failures == []
+    assert stored(run_dir).failures == []
     assert list(run_dir.rglob(".*.json.*")) == []
 
 
@@ -180,12 +173,12 @@ def test_for_real(small_disk, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
-    before = records(run_dir)
+    before = stored(run_dir)
     assert before.failures == []
     (small_disk / "other").unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = run()
     assert done.returncode == FINISHED, done.stderr
-    after = records(run_dir)
+    after = stored(run_dir)
     assert after.failures == []
     assert len(after.labelled) > len(before.labelled)

@@ -10,7 +10,7 @@ from aga.campaign.run import FAILED, FINISHED, start
 from aga.campaign.store import Store
 from calculators.results import result_path
 from potentials.ensemble import Ensemble
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 
 SETTINGS = {"budget": {"labels": 12, "confirm_reserve": 2}, "overlap": False}
 
@@ -27,13 +27,6 @@ def finished(tmp_path_factory):
 def run_dir(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run", symlinks=True)
     return tmp_path / "run"
-
-
-def state_of(run_dir):
-    store = Store(run_dir, readonly=True)
-    found = store.state()
-    store.close()
-    return found
 
 
 def cut(path):
@@ -68,7 +61,7 @@ def again(run_dir, capsys, **changes):
 
 @pytest.mark.parametrize("spoil", SPOIL)
 def test_a_label_is_restored_from_the_database_and_not_computed(run_dir, spoil, capsys):
-    one = state_of(run_dir).labelled[2]
+    one = stored(run_dir).labelled[2]
     path = result_path(run_dir / "labels", one.key)
     before = json.loads(path.read_text())
     spoil(path)
@@ -84,7 +77,7 @@ def test_a_label_is_restored_from_the_database_and_not_computed(run_dir, spoil, 
 
 @pytest.mark.parametrize("kind", ["seed", "evolve"])
 def test_proposals_are_restored(run_dir, kind, capsys):
-    record = state_of(run_dir).of_kind(kind)[0]
+    record = stored(run_dir).of_kind(kind)[0]
     path = tasks.proposal_path(run_dir, record.key)
     before = path.read_text()
     cut(path)
@@ -97,7 +90,7 @@ def test_proposals_are_restored(run_dir, kind, capsys):
 @pytest.mark.parametrize("spoil", [cut, junk, lose])
 def test_an_ensemble_is_fitted_again_and_is_the_same(run_dir, name, spoil, capsys):
     """Of two, one fitted warm from the other, both."""
-    models = state_of(run_dir).models[-2:]
+    models = stored(run_dir).models[-2:]
     folders = [run_dir / "models" / model.key for model in models]
     facts = [without_seconds(folder) for folder in folders]
     for folder in folders:
@@ -115,7 +108,7 @@ def without_seconds(folder):
 
 
 def test_an_ensemble_that_nobody_needs_is_left_alone(run_dir, capsys):
-    first = run_dir / "models" / state_of(run_dir).models[0].key
+    first = run_dir / "models" / stored(run_dir).models[0].key
     cut(first / "weights.pt")
     assert "fitted again" not in again(run_dir, capsys)
 
@@ -128,7 +121,7 @@ def test_nothing_is_said_of_a_sound_run(run_dir, capsys):
 
 
 def test_an_ensemble_that_cannot_be_fitted_any_more_is_told(run_dir, monkeypatch, capsys):
-    key = state_of(run_dir).models[-1].key
+    key = stored(run_dir).models[-1].key
     cut(run_dir / "models" / key / "weights.pt")
     monkeypatch.setitem(tasks._WORK, "train", lambda *_: 1 / 0)
     more = {**SETTINGS, "budget": {"labels": 16, "confirm_reserve": 2}}
@@ -164,7 +157,7 @@ def test_a_result_that_was_not_recorded_is_computed_again(run_dir, caplog):
 def test_a_label_that_is_spoilt_while_it_is_needed_ends_the_run_and_a_start_mends_it(
     run_dir, monkeypatch, capsys
 ):
-    key = state_of(run_dir).labelled[0].key
+    key = stored(run_dir).labelled[0].key
     path = result_path(run_dir / "labels", key)
     train = tasks._WORK["train"]
 
@@ -175,7 +168,7 @@ def test_a_label_that_is_spoilt_while_it_is_needed_ends_the_run_and_a_start_mend
     monkeypatch.setitem(tasks._WORK, "train", spoil_first)
     more = {**SETTINGS, "budget": {"labels": 16, "confirm_reserve": 2}}
     assert start(config(**more), run_dir) == FAILED
-    assert "damaged" in state_of(run_dir).finished
+    assert "damaged" in stored(run_dir).finished
     monkeypatch.setitem(tasks._WORK, "train", train)
     assert "restored from the database" in again(run_dir, capsys)
 

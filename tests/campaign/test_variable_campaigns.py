@@ -9,13 +9,12 @@ from ase.io import write
 from aga.campaign import tasks
 from aga.campaign.run import FINISHED, start
 from aga.campaign.state import Decision
-from aga.campaign.store import Store
 from aga.config import resolved
 from aga.search.candidate import Candidate
 from calculators.publish import publish_json
 from calculators.task import Task
 from potentials.structures import atoms_from_dict
-from tests.campaign.builders import several, view, without_times
+from tests.campaign.builders import several, stored, view, without_times
 
 
 class Bench:
@@ -117,10 +116,7 @@ ALLOYS = {
 
 
 def ended(run_dir):
-    store = Store(run_dir, readonly=True)
-    state = store.state()
-    store.close()
-    return state
+    return stored(run_dir)
 
 
 @pytest.mark.usefixtures("quick_labels", "small_pool")

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import all_changes
-from ase.calculators.emt import EMT
 
 from potentials.structures import bare, content_key, rounded
+from tests.campaign.moody import Slow
 
 #: environment variable: the journal
 JOURNAL = "AGA_TEST_JOURNAL"
@@ -66,12 +66,8 @@ def journal(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-class Chaotic(EMT):
+class Chaotic(Slow):
     """Takes its time [s], then does what its mood says."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
 
     def calculate(
         self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
@@ -79,7 +75,6 @@ class Chaotic(EMT):
         name = geometry(atoms)
         mood = mood_of(name)
         _note("begin", name, mood)
-        time.sleep(self._seconds)
         super().calculate(atoms, properties, system_changes)
         getattr(self, f"_{mood}", lambda: None)()
         _note("end", name, mood)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aga.campaign.state import State
-from aga.campaign.store import Store
 from potentials.structures import atoms_from_dict
+from tests.campaign.builders import stored
 from tests.chaos.engine import GOOD, REASONS, geometry, journal, mood_of
 from tests.chaos.theatre import Theatre
 
@@ -39,9 +39,7 @@ class Account:
 
 def check(theatre: Theatre) -> Account:
     """Everything; the campaign has come to its end."""
-    store = Store(theatre.run_dir, readonly=True)
-    state = store.state()
-    store.close()
+    state = stored(theatre.run_dir)
     theatre.nobody_left()
     check_end(theatre, state)
     results = [json.loads(path.read_text()) for path in theatre.results()]

@@ -12,7 +12,7 @@ from aga.campaign.trouble import trouble
 from aga.config import ConfigError
 from aga.report.export import export
 from aga.report.status import status_json
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 from tests.campaign.processes import ROOT, Runs
 
 FEW = config(budget={"labels": 6, "confirm_reserve": 1}, overlap=False)
@@ -90,9 +90,7 @@ def test_of_several_drivers_that_start_at_once_one_runs(tmp_path):
     refused = [text for text, other in zip(said, others, strict=True) if other.returncode == 2]
     assert all("this campaign is being run by" in text for text in refused)
     assert not any("Traceback" in text for text in (*said, runs.said()))
-    store = Store(runs.run_dir, readonly=True)
-    state = store.state()
-    store.close()
+    state = stored(runs.run_dir)
     assert state.finished
     assert len({one.key for one in state.labelled}) == len(state.labelled) == runs.published()
     runs.nobody_left()

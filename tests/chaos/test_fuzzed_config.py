@@ -293,16 +293,13 @@ def test_changed_clusters(folder, capsys, content):
 
 
 @pytest.mark.chaos
-@given(content=st.one_of(changed_data(EXAMPLES), changed_text(EXAMPLES)))
+@pytest.mark.parametrize(
+    ("files", "check"),
+    [(EXAMPLES, refused_or_read_back), (CLUSTERS, campaign_and_cluster)],
+    ids=["campaigns", "clusters"],
+)
+@given(data=st.data())
 @DEEP
 @pytest.mark.timeout(3000)
-def test_campaigns_changed_thousands_of_times(folder, capsys, content):
-    refused_or_read_back(folder, capsys, content)
-
-
-@pytest.mark.chaos
-@given(content=st.one_of(changed_data(CLUSTERS), changed_text(CLUSTERS)))
-@DEEP
-@pytest.mark.timeout(3000)
-def test_clusters_changed_thousands_of_times(folder, capsys, content):
-    campaign_and_cluster(folder, capsys, content)
+def test_files_changed_thousands_of_times(folder, capsys, files, check, data):
+    check(folder, capsys, data.draw(st.one_of(changed_data(files), changed_text(files))))

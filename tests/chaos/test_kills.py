@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from aga.campaign.run import FINISHED
-from aga.campaign.store import Store
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 from tests.campaign.processes import until
 
 KILLS = ["driver"] * 4 + ["worker"] * 13 + ["child"] * 5
@@ -83,9 +82,7 @@ def go_on(runs, labels):
 
 
 def check(run_dir, budget):
-    store = Store(run_dir, readonly=True)
-    state = store.state()
-    store.close()
+    state = stored(run_dir)
     assert state.outstanding() == []
     assert state.asked <= budget
     assert {r.kind for r in state.records if r.progress == "failed"} <= {"label"}

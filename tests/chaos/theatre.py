@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aga.campaign.run import FINISHED
-from aga.campaign.store import Store
 from aga.config import CampaignConfig
-from tests.campaign.builders import config
+from tests.campaign.builders import config, stored
 from tests.campaign.processes import Runs, listening, until
 from tests.chaos.clock.sitecustomize import ZERO
 from tests.chaos.disk import Disk
@@ -182,9 +181,7 @@ class Theatre:
                 self.start("the end")
             return self.runs.process.wait(10 * 60)
         self.close()
-        store = Store(self.run_dir, readonly=True)
-        asked = store.state().asked
-        store.close()
+        asked = stored(self.run_dir).asked
         self.budget = asked + RESERVE
         self.start("the end")
         return self.runs.process.wait(10 * 60)
