@@ -110,8 +110,8 @@ def attempt(space: Space, rng: Generator) -> tuple[Atoms | None, str]:
 def _diameters(space: Space, rng: Generator) -> PairDistances:
     """Of the soft spheres of a random structure [Å]: mostly with anions as far apart as they are.
 
-    Of oxides half of the random crystals lie 1 eV/atom lower so (TiO2, Al2O3). The others are for
-    compounds in which anions are bonded after all.
+    Of oxides most pay for anions that touch. The others are for compounds in which anions are
+    bonded after all.
     """
     spheres = {pair: SEED_SCALE * value for pair, value in space.proposal_distance.items()}
     if not space.anion_distance or rng.random() < _BONDED_ANIONS:

@@ -45,15 +45,6 @@ def end_driver(number: signal.Signals):
     return strike
 
 
-def kill_scheduler(theatre: Theatre, rng: Generator) -> None:
-    """Dask's own, where it is a process: the driver says what to do, and ends."""
-    pid = int(rng.choice(theatre.wait_for("scheduler")))
-    if pid:
-        _signal(pid, signal.SIGKILL)
-        bury(theatre, 2)
-        assert "start the same command again" in theatre.runs.said()
-
-
 def second_driver(theatre: Theatre, _: Generator) -> None:
     """Another `aga run` on the folder is refused and told by whom it is run."""
     wait_until_it_runs(theatre)

@@ -36,11 +36,9 @@ FAULTS = {
     one.kind: one
     for one in (
         Fault("worker SIGKILL", deaths.kill_part("worker")),
-        Fault("nanny SIGKILL", deaths.kill_part("nanny")),
         Fault("engine SIGKILL", deaths.kill_part("engine")),
         Fault("watcher SIGKILL", deaths.kill_part("watcher")),
         Fault("engine SIGSTOP", deaths.freeze_engine),
-        Fault("scheduler SIGKILL", deaths.kill_scheduler),
         Fault("driver SIGKILL", deaths.end_driver(signal.SIGKILL)),
         Fault("driver SIGTERM", deaths.end_driver(signal.SIGTERM)),
         Fault("driver SIGINT", deaths.end_driver(signal.SIGINT)),

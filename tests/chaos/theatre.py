@@ -24,8 +24,6 @@ PARTS = {
     "worker": ("spawn_main",),
     "engine": ("calculators.single_point",),
     "watcher": ("watcher.py",),
-    "scheduler": ("calculators.clusters._scheduler",),
-    "nanny": ("distributed.cli.dask_worker",),
 }
 #: single points that the last start may take to confirm its result
 RESERVE = 12
@@ -43,7 +41,6 @@ class Theatre:
         cluster: settings of its cluster.
         disk: the run folder's own, or None.
         seconds: of a single point [s].
-        path: folder that goes first in PATH, or None.
         budget: single points; as a rule more than there is time for.
     """
 
@@ -53,7 +50,6 @@ class Theatre:
         cluster: dict[str, Any],
         disk: Disk | None = None,
         seconds: float = 0.3,
-        path: Path | None = None,
         budget: int = MANY,
     ) -> None:
         self.folder, self.disk = folder, disk
@@ -63,8 +59,6 @@ class Theatre:
         self.set_clock(0.0)
         environment = {JOURNAL: str(self.journal), "AGA_TEST_CLOCK": str(self.clock)}
         environment["PYTHONPATH"] = str(CLOCK)
-        if path is not None:
-            environment["PATH"] = f"{path}:{os.environ['PATH']}"
         self.runs = Runs(folder, (disk.folder if disk else folder) / "run", environment)
         self._cluster, self._seconds = cluster, seconds
         self.budget = budget
