@@ -10,7 +10,14 @@ import dask
 from distributed import Client, Security
 
 from calculators.clusters import ClusterError
-from calculators.clusters._dask_crew import SETTINGS, DaskCrew, Staff, interrupts_held, rows
+from calculators.clusters._dask_crew import (
+    SETTINGS,
+    DaskCrew,
+    Staff,
+    interrupts_held,
+    losses_told_once,
+    rows,
+)
 from calculators.task import POOLS, Pool, Work
 
 if TYPE_CHECKING:
@@ -71,6 +78,7 @@ def start(address: "Address", work: Work) -> DaskCrew:
     """
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(losses_told_once())
         with interrupts_held():
             try:
                 client = Client(

@@ -11,7 +11,7 @@ from distributed import Client, Security
 
 from calculators.clusters import Needs, _scheduler, _tls
 from calculators.clusters._batch import Batch
-from calculators.clusters._dask_crew import SETTINGS, DaskCrew, interrupts_held
+from calculators.clusters._dask_crew import SETTINGS, DaskCrew, interrupts_held, losses_told_once
 from calculators.clusters._queue import Queue
 from calculators.clusters._staff import JobStaff
 from calculators.task import Work
@@ -40,6 +40,7 @@ def start(batch: Batch, work: Work, needs: Needs) -> DaskCrew:
     (folder / "dask.yaml").write_text(json.dumps(_nested(settings), indent=1))  # JSON is YAML
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
+        stack.enter_context(losses_told_once())
         with interrupts_held():
             process, address = _scheduler.start(folder, batch.scheduler_port, batch.interface)
             stack.callback(_scheduler.stop, process)

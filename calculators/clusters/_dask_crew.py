@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 SUPERVISE_S = 2.0  # [s] between two looks at whether every worker is there
-LOST = "the connection to Dask's scheduler is lost; start the same command again to go on"
+LOST = "the connection to Dask's scheduler is lost"
 GATHER_S = 10.0  # [s] to fetch one small outcome from its worker
 
 
@@ -68,6 +68,18 @@ def interrupts_held() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
         if held:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def losses_told_once() -> Iterator[None]:
+    """Dask's client meets a lost scheduler with a traceback; the crew has a sentence for it."""
+    client = logging.getLogger("distributed.client")
+    before = client.level
+    client.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
 
 
 def run_on_worker(work: Work, task: Task) -> Outcome:

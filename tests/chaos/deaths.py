@@ -8,6 +8,7 @@ from numpy.random import Generator
 
 from aga.campaign.lock import holder
 from tests.campaign.processes import until
+from tests.chaos.crowd import STAFF
 from tests.chaos.theatre import Theatre
 
 #: [s] farthest jump of the clock: a machine without a battery wakes up in another year
@@ -23,6 +24,23 @@ def kill_part(part: str):
             _signal(pid, signal.SIGKILL)
 
     return strike
+
+
+def kill_nanny(theatre: Theatre, rng: Generator) -> None:
+    """A worker loses the process that watches it, and ends with it; somebody starts a new pair."""
+    kill_part("nanny")(theatre, rng)
+    until(lambda: len(theatre.victims("nanny")) < sum(STAFF.values()), "the end of a nanny")
+    theatre.crowd.see_to_it()
+
+
+def kill_scheduler(theatre: Theatre, rng: Generator) -> None:
+    """The campaign ends with a message, and goes on when there is a scheduler again."""
+    wait_until_it_runs(theatre)
+    theatre.idle(rng.uniform(0.0, 2.0))
+    _signal(theatre.crowd.scheduler.pid, signal.SIGKILL)
+    bury(theatre, 2)
+    if not theatre.finished():
+        assert "start the same command again to go on" in theatre.runs.said(), theatre.runs.said()
 
 
 def freeze_engine(theatre: Theatre, rng: Generator) -> None:

@@ -36,6 +36,8 @@ FAULTS = {
     one.kind: one
     for one in (
         Fault("worker SIGKILL", deaths.kill_part("worker")),
+        Fault("nanny SIGKILL", deaths.kill_nanny),
+        Fault("scheduler SIGKILL", deaths.kill_scheduler),
         Fault("engine SIGKILL", deaths.kill_part("engine")),
         Fault("watcher SIGKILL", deaths.kill_part("watcher")),
         Fault("engine SIGSTOP", deaths.freeze_engine),

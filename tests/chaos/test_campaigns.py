@@ -31,7 +31,7 @@ SERIAL = {
     "zeros in the database": 4,
     "bit flip in the database": 6,
 }
-#: of one on Dask's workers, whose nannies and scheduler live in the driver
+#: of one on workers of this machine, whose nannies and scheduler live in the driver
 LOCAL = {
     "worker SIGKILL": 30,
     "engine SIGKILL": 12,
@@ -42,6 +42,16 @@ LOCAL = {
     "driver SIGTERM": 2,
     "driver SIGINT": 2,
     "full disk": 2,
+}
+#: of one on a scheduler and workers that somebody else runs
+ADDRESS = {
+    "nanny SIGKILL": 8,
+    "scheduler SIGKILL": 6,
+    "worker SIGKILL": 6,
+    "engine SIGKILL": 4,
+    "driver SIGKILL": 3,
+    "driver SIGTERM": 2,
+    "driver SIGINT": 2,
 }
 #: of one that every run of the tests has
 FEW = {"engine SIGKILL": 2, "clock jump": 2, "driver SIGKILL": 1, "truncated result": 1}
@@ -56,6 +66,7 @@ FEW = {"engine SIGKILL": 2, "clock jump": 2, "driver SIGKILL": 1, "truncated res
         pytest.param(
             {"kind": "local", "dft_workers": 2}, LOCAL, id="local", marks=pytest.mark.dask
         ),
+        pytest.param({"kind": "address"}, ADDRESS, id="address", marks=pytest.mark.dask),
     ],
 )
 def test_a_campaign_on_this_machine(tmp_path, cluster, counts):
@@ -83,6 +94,7 @@ def play(theatre, counts, seed):
         survived = attack(theatre, counts, np.random.default_rng(seed))
         theatre.come_to_an_end()
         account = check(theatre)
+        theatre.close_down()
     finally:
         theatre.kill_all()
     print(told(survived, account, theatre.starts, time.monotonic() - began))

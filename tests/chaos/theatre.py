@@ -15,6 +15,7 @@ from aga.config import CampaignConfig
 from tests.campaign.builders import config, stored
 from tests.campaign.processes import Runs, listening, until
 from tests.chaos.clock.sitecustomize import ZERO
+from tests.chaos.crowd import Crowd
 from tests.chaos.disk import Disk
 from tests.chaos.engine import JOURNAL
 
@@ -24,7 +25,11 @@ PARTS = {
     "worker": ("spawn_main",),
     "engine": ("calculators.single_point",),
     "watcher": ("watcher.py",),
+    "nanny": ("distributed.cli.dask_worker",),
+    "scheduler": ("distributed.cli.dask_scheduler",),
 }
+#: command lines of those that somebody else runs, of their workers, and of Python's helper of these
+SOMEBODY_ELSES = ("distributed.cli", "spawn_main", "resource_tracker")
 #: single points that the last start may take to confirm its result
 RESERVE = 12
 #: longest wait for another result [s]
@@ -38,7 +43,7 @@ class Theatre:
 
     Args:
         folder: of everything but the run folder.
-        cluster: settings of its cluster.
+        cluster: settings of its cluster; of the kind `address`: somebody runs it, see `Crowd`.
         disk: the run folder's own, or None.
         seconds: of a single point [s].
         budget: single points; as a rule more than there is time for.
@@ -61,6 +66,10 @@ class Theatre:
         environment["PYTHONPATH"] = str(CLOCK)
         self.runs = Runs(folder, (disk.folder if disk else folder) / "run", environment)
         self._cluster, self._seconds = cluster, seconds
+        self.crowd: Crowd | None = None
+        if cluster["kind"] == "address":
+            self.crowd = Crowd(self.runs.environment())
+            self._cluster = self.crowd.settings
         self.budget = budget
         self.starts: Counter[str] = Counter()
         self.tally: Counter[str] = Counter()
@@ -92,6 +101,8 @@ class Theatre:
 
     def start(self, why: str) -> None:
         """Start, or go on."""
+        if self.crowd:
+            self.crowd.see_to_it()
         with listening():
             self.runs.start(self.settings())
         self.starts[why] += 1
@@ -141,7 +152,24 @@ class Theatre:
         os.utime(self.clock, (ZERO + offset, ZERO + offset))
 
     def nobody_left(self) -> None:
-        """Every process has ended."""
+        """Every process has ended, but for those that somebody else runs."""
+        if self.crowd is None:
+            self.runs.nobody_left()
+        else:
+            until(lambda: not self._ours(), f"the end of {self._ours()}")
+
+    def _ours(self) -> list[list[str]]:
+        """Command lines of processes that the campaign has started on somebody else's cluster."""
+        return [
+            words
+            for words in self.runs.alive().values()
+            if not any(mark in word for word in words for mark in SOMEBODY_ELSES)
+        ]
+
+    def close_down(self) -> None:
+        """Somebody else's processes end too, and nobody at all is left."""
+        if self.crowd:
+            self.crowd.send_home()
         self.runs.nobody_left()
 
     def copy_database(self) -> Path:
