@@ -5,9 +5,11 @@ make end with exit code 2 and no traceback. Rooms are imported inside the comman
 and refusals come at once.
 """
 
+import atexit
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -378,6 +380,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: user errors become lines on standard error and exit code 2."""
     # spglib tells the terminal of every tolerance that does not work out; we try the next one
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
+    # the work is done: a Ctrl-C while Python tidies up would only spoil the exit status
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     _tell_of_compilation()
     try:
         app(arguments)

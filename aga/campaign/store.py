@@ -200,11 +200,10 @@ class Store:
             if seals.pop(ordinal, known := _digest(row)) != known:
                 raise DamagedStoreError(f"the checksum of task {ordinal} is that of another")
             packed = Packed(None, inputs)
-            if kind in NAMING and "labels" in packed.data:
-                # the same labels in every record: their names are kept once
-                packed.wake()
-                names = [(one, its) for one, its in packed.data["labels"]]
-                packed.data["labels"] = [shared.setdefault(name, [*name]) for name in names]
+            if kind in NAMING and "labels" in (data := packed.data):
+                # the same labels in every record: their names are kept once, and not as text
+                names = [(one, its) for one, its in data["labels"]]
+                packed = Packed(data | {"labels": [shared.setdefault(n, [*n]) for n in names]})
             yield Record(ordinal, kind, key, packed, progress, Packed(None, outcome), attempts)
         if seals:
             raise DamagedStoreError(f"task {min(seals)} is gone")

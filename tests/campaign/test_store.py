@@ -1,9 +1,11 @@
 """The campaign database: one transaction for every decision and every outcome."""
 
+import json
 import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -311,3 +313,20 @@ def test_a_reader_sees_one_moment(new_store, seed, monkeypatch):
     monkeypatch.setattr(store_module, "_seals", interrupted)
     assert new_store(readonly=True).state().records[0].progress == "queued"
     assert new_store(readonly=True).state().records[0].progress == "done"
+
+
+def test_names_of_labels_are_held_once(new_store):
+    """Every training names all labels: as text they would be most of what a long campaign holds."""
+    store = new_store()
+    names = [[f"e{i:07d}", f"{i:020d}"] for i in range(400)]
+    trains = [Decision("train", {"labels": names[:n]}) for n in range(100, 400)]
+    store.plan(trains, key)
+    written = sum(len(json.dumps(one.inputs)) for one in trains)
+    tracemalloc.start()
+    try:
+        again = new_store()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [record.inputs for record in again.state().records] == [one.inputs for one in trains]
+    assert held < written / 2
