@@ -169,13 +169,14 @@ def run(
     config = load(file, cluster)
     if problems := _problems(config):
         raise ConfigError([f"{file}: {problem}" for problem in problems])
-    from aga.campaign.run import start
+    from aga.campaign.run import STOPPED, start
+    from aga.report.apart import finish
 
     folder = run_dir or Path("runs") / config.name
     code = start(config, folder)
-    from aga.report.finish import finish
-
     finish(folder)
+    if code == STOPPED:
+        _leave(code)
     raise typer.Exit(code)
 
 
@@ -366,6 +367,13 @@ def schema() -> None:
     from aga.config_schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def _leave(code: int) -> None:
+    """End at once: Ctrl-C may have left a compiled module half imported, which ends badly."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _tell_of_compilation() -> None:

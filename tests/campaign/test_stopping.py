@@ -231,7 +231,8 @@ def test_a_candidate_that_nobody_knows_is_labelled_in_the_end():
     """Its spread is above the cap, so that it gets no label before, but it may be the best."""
     history = stopped_changing(near=False)
     unknown = candidate("unknown", 20, 1.5, 0.9)
-    history.state.generations[-1].candidates.append(unknown)
+    trusted = candidate("again", 0, 1.0005, 0.001)
+    history.state.generations[-1].candidates.extend([unknown, trusted])
     assert audited(history) == [("audit", "unknown")]
     history.labels(label(1.6))
     history.train()
@@ -307,6 +308,19 @@ def test_a_search_whose_labels_surprise_has_not_settled():
     # half as wrong, or wrong the other way, tells of nothing below the best
     assert not stopping.surprised(misjudged(history, 0.1).state)
     assert not stopping.surprised(misjudged(history, -0.2).state)
+
+
+def test_a_search_that_trusts_nothing_has_not_settled():
+    """Whatever the ensemble then says of the best; it is taught what it is least sure of."""
+    history = unchanged(strict(stop=patient(3), budget={"labels": 40}))
+    assert stopping.settled(history.state)
+    history.evolve(candidate("low", 5, 0.2, 0.6), candidate("high", 6, 0.5, 2.0))
+    assert not stopping.settled(history.state)
+    assert [one.inputs["candidate"]["id"] for one in history.due()] == ["low", "high"]
+    history.labels(label(1.3))
+    history.train()
+    history.evolve(candidate("lower", 5, 0.2, 0.6), candidate("sure", 7, 1.4, 0.4))
+    assert stopping.settled(history.state)
 
 
 def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():

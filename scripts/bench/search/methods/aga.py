@@ -147,7 +147,7 @@ def _answer(oracle: Counting, engine: Any, folder: Path, job: dict[str, Any]) ->
     if job["mode"] == "label":
         return {"label": calculate(atoms, oracle, engine, gates).to_dict()}
     oracle.ledger.relaxation()
-    recorded = Recorded(oracle, engine, Path(job["store"]), gates, engine)
+    recorded = Recorded(oracle, engine, Path(job["store"]), gates, engine, folder)
     return {"relaxation": relax(atoms, recorded, folder, **job["target"])}
 
 
