@@ -85,7 +85,9 @@ def test_every_rule_chooses_distinct_allowed_candidates_in_any_order(kind, numbe
     assert len(chosen) <= n
     assert len({one.atoms.positions.tobytes() for one in chosen}) == len(chosen)
     assert not {"c09", "c10", "c11"} & set(ids(chosen))
-    assert all(one.spread <= rule.spread_cap_ev_per_atom for one in chosen)
+    # what is not trusted is chosen below all labels only, and not without anything that is
+    trusted = [one for one in candidates if one.spread <= rule.spread_cap_ev_per_atom]
+    assert all(one in trusted or (trusted and one.height < 0.0) for one in chosen)
     shuffled = [candidates[place] for place in order] + candidates[12:][::-1]
     assert ids(rule.choose(shuffled, labelled[::-1], pending, n)) == ids(chosen)
     # 4 fewer places: the same ones come first
@@ -135,6 +137,14 @@ def test_garbage_is_never_offered():
     # nor does a hole shift the window of the others
     assert ids(rule.choose([*holes, candidate(2, 0.0), candidate(3, 0.41)], [], [], 4)) == ["c02"]
     assert rule.choose([Candidate(id="x", atoms=CRYSTALS[0], origin="rattle")], [], [], 1) == []
+
+
+def test_a_label_for_novelty_may_go_to_what_is_placed_below_all_labels_and_not_trusted():
+    rule = LowerConfidenceBound(explore=1.0)
+    rows = [candidate(0, -2.0, 5.0), candidate(1, 0.1, 5.0), candidate(2, 0.1, 0.4)]
+    assert set(ids(rule.choose(rows, [known(11, 0.0)], [], 3))) == {"c00", "c02"}
+    assert ids(rule.choose(rows[:2], [known(11, 0.0)], [], 3)) == []
+    assert ids(LowerConfidenceBound(explore=0.0).choose(rows, [known(11, 0.0)], [], 1)) == ["c02"]
 
 
 def test_a_relaxed_label_blocks_its_copies():

@@ -20,11 +20,11 @@ from tests.chaos.disk import Disk
 from tests.chaos.engine import JOURNAL
 
 CLOCK = Path(__file__).with_name("clock")
-#: how processes of each part are known by their command line
+#: how processes of each part are known by their command line; an engine's also is in its watcher's
 PARTS = {
     "worker": ("spawn_main",),
-    "engine": ("calculators.single_point",),
     "watcher": ("watcher.py",),
+    "engine": ("calculators.single_point",),
     "nanny": ("distributed.cli.dask_worker",),
     "scheduler": ("distributed.cli.dask_scheduler",),
 }
@@ -36,6 +36,12 @@ RESERVE = 12
 PATIENCE_S = 20.0
 #: no campaign needs so many: it goes on until it is told to come to an end
 MANY = 2000
+
+
+def part_of(words: list[str]) -> str | None:
+    """The part that a process plays, by its command line."""
+    marks = ((part, mark) for part, marks in PARTS.items() for mark in marks)
+    return next((part for part, mark in marks if any(mark in word for word in words)), None)
 
 
 class Theatre:
@@ -126,11 +132,7 @@ class Theatre:
         """Pids of a part."""
         if part == "driver":
             return [] if self.ended else [self.runs.process.pid]
-        return [
-            pid
-            for pid, words in self.runs.alive().items()
-            if any(mark in word for word in words for mark in PARTS[part])
-        ]
+        return [pid for pid, words in self.runs.alive().items() if part_of(words) == part]
 
     def wait_for(self, part: str) -> list[int]:
         """Pids of a part as soon as there are some; none where the driver has ended."""
