@@ -1,5 +1,6 @@
 """Work for the tests of pools; a module of its own because workers import it."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -30,6 +31,12 @@ def _raise(task: Task) -> dict[str, Any]:
 
 def _exit(task: Task) -> dict[str, Any]:
     sys.exit(3)
+
+
+def _log(task: Task) -> dict[str, Any]:
+    """As Dask does in a worker that is closed while its heartbeat is on the way."""
+    logging.getLogger("distributed.worker").error("Unexpected exception during heartbeat.")
+    return _echo(task)
 
 
 def _nonsense(task: Task) -> Any:

@@ -189,6 +189,15 @@ def test_an_outcome_lost_with_its_worker_is_computed_again(local):
 
 
 @pytest.mark.dask
+def test_what_dask_says_in_a_worker_is_not_for_the_user(capfd):
+    with Pools(Local(dft_workers=1), work) as pools:
+        pools.submit(Task(0, "label", "k", {"do": "log"}))
+        ((_, outcome),) = collect(pools, 1)
+    assert "ok" in outcome
+    assert "heartbeat" not in capfd.readouterr().err
+
+
+@pytest.mark.dask
 def test_a_lost_nanny_is_replaced(local):
     import dask
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 CLOSE_S = 1.0  # [s] a worker gets to end by itself
 CLOSE_LIMIT_S = 20.0  # [s] for all of them; what is left then ends with this process
+# workers that are ended tell of their last heartbeat with a traceback; what matters to the user
+# comes as an outcome, or as a message of the crew's
+SILENCE = logging.CRITICAL
 OPENINGS = 3  # tries: Dask replaces a worker that dies, but not one that dies while it starts
 
 log = logging.getLogger(__name__)
@@ -87,7 +90,7 @@ def _cluster(local: "Local") -> SpecCluster:
         },
     }
     return SpecCluster(
-        workers=_workers(local), scheduler=scheduler, silence_logs=logging.ERROR, name="aga"
+        workers=_workers(local), scheduler=scheduler, silence_logs=SILENCE, name="aga"
     )
 
 
@@ -101,7 +104,7 @@ def _workers(local: "Local") -> dict[str, dict[str, Any]]:
         "memory_limit": MEMORY_LIMIT // 2 if memory is None else int(memory * 1e9),
         "preload": ["calculators.clusters._dask_worker"],
         "dashboard": False,
-        "silence_logs": logging.ERROR,
+        "silence_logs": SILENCE,
     }
     return {
         f"{pool}-{number}": {"cls": LocalNanny, "options": {**options, "resources": {pool: 1}}}
