@@ -43,8 +43,14 @@ def explain(
         where = document.where(keys)
         text = _message(keys, details, model, document.data, roles)
         file, _, line = where.rpartition(":")
-        lines.append((file, int(line), f"{where}: {'.'.join(map(str, keys))}: {text}"))
+        lines.append((file, int(line), f"{where}: {'.'.join(map(_plain, keys))}: {text}"))
     return [text for _, _, text in sorted(lines, key=lambda item: item[:2])]
+
+
+def _plain(key: Key) -> str:
+    """A key as it is named in a message: in quotes where it would not be seen."""
+    text = str(key)
+    return text if text.strip() == text != "" else repr(text)
 
 
 def _flat(

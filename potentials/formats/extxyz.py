@@ -197,9 +197,9 @@ def _contents(atoms: Atoms) -> dict[str, Any]:
 
 
 def _check_structure(atoms: Atoms, where: str) -> None:
-    lengths = atoms.cell.lengths()
     for axis, name in enumerate("abc"):
-        if atoms.pbc[axis] and lengths[axis] == 0.0:
+        # not by its length: the square of 1e300 is no number
+        if atoms.pbc[axis] and not atoms.cell.array[axis].any():
             raise FormatError(
                 f'{where}: periodic along {name}, but there is no such cell vector; give Lattice="'
                 '..." or pbc="F F F"'

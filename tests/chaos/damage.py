@@ -5,11 +5,14 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from numpy.random import Generator
 
 from aga.campaign.state import State
 from aga.campaign.store import Store
+from calculators.publish import read_json
+from potentials.seal import SEAL, DamagedError
 from tests.campaign.processes import until
 from tests.chaos.deaths import bury, end_driver
 from tests.chaos.theatre import Theatre
@@ -132,8 +135,28 @@ def told(theatre: Theatre, *parts: str) -> None:
 
 def _spoil(path: Path, spoil: Spoil, rng: Generator) -> None:
     before = path.read_bytes()
-    while path.read_bytes() == before:  # zeros where there were zeros
+    while _unharmed(path, before):
+        path.write_bytes(before)
         spoil(path, rng)
+
+
+def _unharmed(path: Path, before: bytes) -> bool:
+    """Whether a file says what it said: zeros where there were zeros, 1E-05 in place of 1e-05, or
+    another name for the checksum; 102 of the 12904 bits of a result do no harm.
+    """
+    if path.read_bytes() == before:
+        return True
+    if path.suffix != ".json":
+        return False
+    try:
+        found = read_json(path)
+    except DamagedError:
+        return False
+    return isinstance(found, dict) and found == {**found, **_content(before)}
+
+
+def _content(text: bytes) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if name != SEAL}
 
 
 def _one(

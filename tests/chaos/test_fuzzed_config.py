@@ -204,6 +204,7 @@ BOMB = "a0: &a0 [x]\n" + "".join(
         ("search: {structures: [" + "a" * 5000 + "]}", ":3: search.structures: File name too long"),
         ('cluster: "~nobody-at-all/x.yaml"', "no such file"),
         ("cluster: " + "a" * 5000, "File name too long"),
+        ("' ': 1", ":3: ' ': unknown key"),
         ("search: {operators: [{kind: [strain]}]}", "no operator"),
         ("composition: {Cu: 1000000000}", ":3: composition: expected at most 1000 atoms"),
         ("compositions: {formulas: [Cu999999999]}", "expected at most 1000 atoms"),

@@ -87,6 +87,7 @@ LABELS = {
     "dense": frame(f'Lattice="0.01 0 0 0 0.01 0 0 0 0.1" {COLUMNS} energy=1'),
     "thin": frame(f'Lattice="1e-5 0 0 0 1e4 0 0 0 1e4" {COLUMNS} energy=1'),
     "wide": frame(f'Lattice="1e30 0 0 0 1e30 0 0 0 1e30" {COLUMNS} energy=1'),
+    "endless": frame(f'Lattice="1e300 0 0 0 1e30 0 0 0 1e30" {COLUMNS} energy=1'),
     "far": frame(f"{COLUMNS} energy=1", "Cu 0 0 0 0 0 0\nCu 1e300 2 2 0 0 0\n"),
     "huge energy": frame(f"{LATTICE} {COLUMNS} energy=1e305"),
     "huge force": frame(f"{LATTICE} {COLUMNS} energy=1", "Cu 0 0 0 1e300 0 0\nCu 2 2 2 0 0 0\n"),
