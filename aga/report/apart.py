@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+COMMAND = (sys.executable, "-P", "-X", "faulthandler", "-m", "aga.report")
 ENDS_S = 10.0  # [s] for it to tidy up after Ctrl-C
 
 
@@ -20,10 +21,8 @@ def finish(run_dir: Path) -> None:
         run_dir: the run folder.
     """
     sys.stdout.flush()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-X", "faulthandler", "-m", "aga.report", str(run_dir)],
-        start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
-    )
+    # Ctrl-C in a terminal reaches this process alone
+    process = subprocess.Popen([*COMMAND, str(run_dir)], start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
