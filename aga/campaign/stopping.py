@@ -225,14 +225,14 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
 
     Among all the others fewer than ``stop.doubt`` structures are expected to lie below the best.
     A fixed number of spreads would ask for every member of a dense spectrum: of Cu8Au8 twenty
-    orderings lie within 10 meV/atom of the lowest. What the ensemble does not trust counts too:
-    carbon at 50 GPa, whose first random crystals span 9 eV/atom, was said to be settled while 39 of
-    60 candidates had spreads of 0.5 to 9 eV/atom, and ended 0.6 to 0.8 eV/atom too high. Other
-    searches have no such candidates by then.
+    orderings lie within 10 meV/atom of the lowest. What is placed below the best counts also where
+    it is not trusted: carbon at 50 GPa, whose first random crystals span 9 eV/atom, ended 0.6
+    eV/atom too high while all candidates were placed below, with spreads of 0.5 to 20 eV/atom.
+    Other searches have no such candidates by then.
     """
-    everybody = len(generation.candidates)
-    offered = _anything(state, generation.candidates, everybody, explore=0.0)
     best, factor = state.lowest.best.height, downward(state)
+    offered = unlabelled(state, generation, len(generation.candidates))
+    offered += _unknown(state, generation, best)
     ranked = sorted((-_better(state, one, best, factor), one.id, one) for one in offered)
     left = -sum(row[0] for row in ranked)
     wanted: list[Candidate] = []
@@ -242,6 +242,13 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
         wanted.append(one)
         left += share
     return wanted
+
+
+def _unknown(state: State, generation: Generation, best: float) -> list[Candidate]:
+    """What is placed below the best [eV/atom], not trusted, and waits for a label."""
+    cap = state.config.search.acquisition.spread_cap_ev_per_atom
+    below = [one for one in generation.candidates if one.height < best and (one.spread or 0) > cap]
+    return _anything(state, below, len(below), explore=0.0) if below else []
 
 
 def _better(state: State, one: Candidate, best: float, factor: float) -> float:

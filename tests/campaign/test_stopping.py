@@ -309,13 +309,13 @@ def test_a_search_whose_labels_surprise_has_not_settled():
     assert not stopping.surprised(misjudged(history, -0.2).state)
 
 
-def test_what_is_not_trusted_is_labelled_before_the_end_where_it_may_lie_lower():
-    """However little the ensemble knows of it: half of what it places below the best is lower."""
+def test_what_is_placed_below_the_best_is_labelled_before_the_end_trusted_or_not():
+    """However little the ensemble knows of it: half of what it places there is lower."""
     history = unchanged(strict(stop=patient(3), budget={"labels": 40}))
-    hopeless = candidate("hopeless", 7, 9.0, 0.6)
-    history.evolve(candidate("high", 6, 1.5, 2.0), candidate("low", 5, 0.2, 0.6), hopeless)
+    above = [candidate("near", 7, 1.1, 0.6), candidate("far", 8, 9.0, 0.6)]
+    history.evolve(candidate("low", 6, 0.9, 2.0), candidate("lower", 5, 0.2, 0.6), *above)
     assert stopping.settled(history.state)
-    assert [one.inputs["candidate"]["id"] for one in history.due()] == ["low", "high"]
+    assert [one.inputs["candidate"]["id"] for one in history.due()] == ["lower", "low"]
 
 
 def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():
