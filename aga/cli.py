@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aga import __version__
+from aga.campaign.interrupts import held_while_importing
 from aga.yaml_source import ConfigError
 
 if TYPE_CHECKING:
@@ -169,14 +170,13 @@ def run(
     config = load(file, cluster)
     if problems := _problems(config):
         raise ConfigError([f"{file}: {problem}" for problem in problems])
-    from aga.campaign.run import STOPPED, start
-    from aga.report.apart import finish
+    from aga.campaign.run import start
 
     folder = run_dir or Path("runs") / config.name
     code = start(config, folder)
+    from aga.report.finish import finish
+
     finish(folder)
-    if code == STOPPED:
-        _leave(code)
     raise typer.Exit(code)
 
 
@@ -369,13 +369,6 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-def _leave(code: int) -> None:
-    """End at once: Ctrl-C may have left a compiled module half imported, which ends badly."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def _tell_of_compilation() -> None:
     """The first use on a machine compiles for some seconds: say so on standard error."""
     logger = logging.getLogger("potentials.kernels")
@@ -392,7 +385,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     _tell_of_compilation()
     try:
-        app(arguments)
+        with held_while_importing():
+            app(arguments)
     except ConfigError as error:
         for message in error.messages:
             typer.echo(message, err=True)

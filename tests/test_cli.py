@@ -92,12 +92,8 @@ def test_a_missing_engine(command, campaign, capsys, monkeypatch):
 
 def test_run_hands_over_configuration_and_folder(campaign, tmp_path, room):
     started, finished = [], []
-    room(
-        "aga.campaign.run",
-        start=lambda config, folder: started.append((config, folder)) or 7,
-        STOPPED=130,
-    )
-    room("aga.report.apart", finish=finished.append)
+    room("aga.campaign.run", start=lambda config, folder: started.append((config, folder)) or 7)
+    room("aga.report.finish", finish=finished.append)
     assert aga("run", campaign, "--run-dir", tmp_path / "here") == 7
     assert aga("run", campaign) == 7
     assert [config.name for config, _ in started] == ["trial", "trial"]

@@ -1,15 +1,13 @@
 """Start or go on with a campaign in a run folder: lock, checks, workers, the loop, a clean end."""
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from aga.campaign import requests
+from aga.campaign.interrupts import polite
 from aga.campaign.lock import RunLock, RunLocked
 from aga.campaign.trouble import trouble
 from aga.config import CampaignConfig, resolved, to_yaml
@@ -46,7 +44,7 @@ def start(config: CampaignConfig, run_dir: Path) -> int:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        with RunLock(run_dir), _polite() as once_more:
+        with RunLock(run_dir), polite() as once_more:
             requests.withdraw(run_dir)  # was for a driver that died
             try:
                 code = _locked(config, run_dir.absolute(), once_more)
@@ -142,39 +140,3 @@ def _watch(
             progress.say(f"asked to stop: nothing new is started, {count} tasks to be finished")
 
     return watch
-
-
-@contextmanager
-def _polite() -> Iterator[Callable[[], None]]:
-    """Let SIGTERM end a campaign as Ctrl-C does.
-
-    Gives a function that raises an interrupt again which Python has thrown away: it does so with
-    all that is raised where an object is deleted, and says so on standard error.
-    """
-    lost = False
-    hook = sys.unraisablehook
-
-    def unraisable(what: "sys.UnraisableHookArgs") -> None:
-        nonlocal lost
-        if lost or isinstance(what.exc_value, KeyboardInterrupt):
-            lost = True  # what fails after it was left half done by it
-        else:
-            hook(what)
-
-    def once_more() -> None:
-        if lost:
-            raise KeyboardInterrupt
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        # as SIGINT it waits where workers are half started or half ended; a shell may have had
-        # SIGINT ignored, because it started this in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    sys.unraisablehook = unraisable
-    try:
-        yield once_more
-    finally:
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)

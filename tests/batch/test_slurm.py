@@ -264,13 +264,13 @@ from pathlib import Path
 from calculators.clusters import Needs
 from calculators.pools import Pools
 from calculators.task import Task
-from aga.campaign.run import _polite
+from aga.campaign.interrupts import polite
 from tests.batch.test_slurm import settings
 from tests.pool_work import work
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with _polite():
+    with polite():
         try:
             with Pools(settings(search={"directives": ["--begin=now+1hour"]}), work,
                        Needs(folder / "run", {"dft": 60.0})) as pools:
