@@ -160,6 +160,7 @@ def test_pbs_commands_in_front_of_slurm(slurm, tmp_path, monkeypatch):
         assert outcome["meta"]["worker"] in slurm.jobs("R").values()
         # one that is lost is seen in qstat, and replaced
         slurm.run("scancel", *slurm.jobs("R"))
+        until(lambda: not pools.workers(), "the end of its worker, which takes tasks until then")
         pools.submit(Task(1, "label", "k"))
         ((_, again),) = collect(pools, 1)
         assert again["meta"]["worker"] != outcome["meta"]["worker"]
