@@ -321,7 +321,7 @@ def test_a_client_that_has_lost_its_scheduler_knows_no_workers_and_says_so():
         def scheduler_info(self, n_workers):
             return {}
 
-    with pytest.raises(ClusterError, match="start the same command again"):
+    with pytest.raises(ClusterError, match="connection to Dask's scheduler is lost"):
         _dask_crew.rows(Lost())
 
 

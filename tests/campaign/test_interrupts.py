@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from aga.campaign.interrupts import held_while_importing
 from tests.campaign.processes import ROOT, listening
 
 #: takes a while, and must not be left half done
@@ -50,11 +51,9 @@ def test_an_import_comes_to_its_end_before_ctrl_c_is_heard(tmp_path, number):
     assert (process.returncode, out, err) == (0, "interrupted True\n", "")
 
 
-def test_what_else_is_interrupted_is_so_at_once(tmp_path):
+def test_what_else_is_interrupted_is_so_at_once():
     """And a handler that somebody else has put there stays."""
-    from aga.campaign.interrupts import held_while_importing
-
-    with held_while_importing(), pytest.raises(KeyboardInterrupt):
+    with listening(), held_while_importing(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     mine = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
