@@ -232,7 +232,8 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
     """
     best, factor = state.lowest.best.height, downward(state)
     offered = unlabelled(state, generation, len(generation.candidates))
-    offered += _unknown(state, generation, best)
+    # among others novelty offers them; of itself it offers nothing where nothing is trusted
+    offered = offered or _unknown(state, generation, best)
     ranked = sorted((-_better(state, one, best, factor), one.id, one) for one in offered)
     left = -sum(row[0] for row in ranked)
     wanted: list[Candidate] = []
@@ -246,8 +247,7 @@ def rivals(state: State, generation: Generation) -> list[Candidate]:
 
 def _unknown(state: State, generation: Generation, best: float) -> list[Candidate]:
     """What is placed below the best [eV/atom], not trusted, and waits for a label."""
-    cap = state.config.search.acquisition.spread_cap_ev_per_atom
-    below = [one for one in generation.candidates if one.height < best and (one.spread or 0) > cap]
+    below = state.config.search.acquisition.unknown(generation.candidates, best)
     return _anything(state, below, len(below), explore=0.0) if below else []
 
 

@@ -318,6 +318,15 @@ def test_what_is_placed_below_the_best_is_labelled_before_the_end_trusted_or_not
     assert [one.inputs["candidate"]["id"] for one in history.due()] == ["lower", "low"]
 
 
+def test_what_is_not_trusted_is_counted_once_among_the_trusted():
+    """Novelty offers it as well."""
+    history = unchanged(strict(stop=patient(3), budget={"labels": 40}))
+    history.evolve(candidate("low", 6, 0.9, 2.0), candidate("lower", 5, 0.2, 0.6), *promising(7))
+    chosen = stopping.rivals(history.state, history.state.current)
+    assert sorted(one.id for one in chosen) == sorted({one.id for one in chosen})
+    assert {"low", "lower"} <= {one.id for one in chosen}
+
+
 def test_only_errors_downward_say_how_much_lower_a_candidate_may_lie():
     history = stopped_changing()
     everywhere = range(-1, -6, -1)

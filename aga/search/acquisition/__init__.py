@@ -111,7 +111,7 @@ class Acquisition(BaseModel, ABC):
         lowest = min((one.height for one in archive), default=inf)
         blocks = _Blocks(archive, pending, self.twin_ev_per_atom, lowest)
         ranked = self._ordered(candidates, lowest)
-        unknown = self._unknown(candidates, lowest) if ranked else []
+        unknown = self.unknown(candidates, lowest) if ranked else []
         asked = [*pending]
         novelty: Novelty | None = None
         chosen: list[Candidate] = []
@@ -180,7 +180,7 @@ class Acquisition(BaseModel, ABC):
         ]
         return [candidate for _, _, candidate in sorted(scored, key=lambda row: row[:2])]
 
-    def _unknown(self, candidates: Sequence[Candidate], known: float) -> list[Candidate]:
+    def unknown(self, candidates: Sequence[Candidate], known: float) -> list[Candidate]:
         """Those placed below all labels that are not trusted.
 
         Of carbon at 50 GPa nine labels in a row went to geometries of one form, the only one that
