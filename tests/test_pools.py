@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from calculators.clusters import Cluster, ClusterError
+from calculators.clusters import build as build_cluster
 from calculators.clusters.local import Local
 from calculators.clusters.serial import Serial, SerialCrew
 from calculators.pools import Pools
 from calculators.task import Task
+from tests.campaign.processes import ROOT
+from tests.chaos.crowd import Crowd
 from tests.pool_work import work
 
 HANG_S = 60.0  # [s] the limit of every wait here; nothing is measured
@@ -198,6 +201,24 @@ def test_what_dask_says_in_a_worker_is_not_for_the_user(capfd):
 
 
 @pytest.mark.dask
+def test_a_lost_scheduler_is_told_in_a_sentence(capfd):
+    """Of Dask's own, to which its client answers with a traceback."""
+    crowd = Crowd({**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        crowd.see_to_it()
+        with Pools(build_cluster(crowd.settings), work) as pools:
+            pools.submit(Task(0, "label", "k"))
+            collect(pools, 1)
+            pools.submit(Task(1, "label", "k", {"do": "sleep", "seconds": 30}))
+            crowd.scheduler.kill()
+            with pytest.raises(ClusterError, match="connection to Dask's scheduler is lost"):
+                collect(pools, 1)
+    finally:
+        crowd.send_home()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.dask
 def test_a_lost_nanny_is_replaced(local):
     import dask
 
@@ -330,6 +351,8 @@ import sys, time
 from calculators.clusters.local import Local
 from calculators.pools import Pools
 from calculators.task import Task
+from tests.campaign.processes import ROOT
+from tests.chaos.crowd import Crowd
 from tests.pool_work import work
 
 if __name__ == "__main__":

@@ -7,7 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 
+from calculators.engines import build
+from calculators.gates import LabelGates
+from potentials.structures import atoms_to_dict
 from tests.search_bench.made import tetragonal
 
 
@@ -56,6 +61,29 @@ class TestRuns:
         assert row["calls_in_all"] <= 15
         # every call is a label of the campaign, and the other way round
         assert row["calls_in_all"] == row["labels"] + row["failed_calls"]
+
+    def test_a_relaxation_by_the_oracle_counts_every_point(self, script, tmp_path):
+        """As a confirmation asks for it where that on the ensemble has stalled."""
+        asked = []
+
+        class Oracle(EMT):
+            ledger = SimpleNamespace(relaxation=lambda: asked.append("relaxation"))
+
+            def calculate(self, *arguments, **others):
+                asked.append("call")
+                super().calculate(*arguments, **others)
+
+        job = {
+            "mode": "relax",
+            "atoms": atoms_to_dict(bulk("Cu", a=3.7)),
+            "gates": LabelGates().to_dict(),
+            "store": str(tmp_path / "labels"),
+            "target": {"fmax": 0.05, "stress_gpa": 1.0, "max_steps": 30, "pressure": 0.0},
+        }
+        done = script("search.methods.aga")._answer(Oracle(), build({"kind": "emt"}), tmp_path, job)
+        assert done["relaxation"]["converged"]
+        assert asked.count("relaxation") == 1
+        assert asked.count("call") >= len(done["relaxation"]["keys"]) > 1
 
     def test_a_hit_is_followed_back_to_the_operator_that_made_it(self, script, tmp_path):
         def one(identity, origin, *parents):
