@@ -204,7 +204,8 @@ def test_what_dask_says_in_a_worker_is_not_for_the_user(capfd):
 @pytest.mark.dask
 def test_a_lost_scheduler_is_told_in_a_sentence():
     """Dask's client would log a traceback, if it is closed while it tries to connect again."""
-    client = logging.getLogger("distributed.client")
+    from distributed.client import logger as client  # with the level that Dask gives it
+
     before = client.level
     crowd = Crowd({**os.environ, "PYTHONPATH": str(ROOT)})
     try:
