@@ -184,6 +184,22 @@ class CrashingEMT:
         return Counted()
 
 
+class ScatteringEMT:
+    """EMT whose forces are off by ``scatter`` [eV/Å], the same geometry always alike."""
+
+    def __new__(cls, scatter):
+        from ase.calculators.emt import EMT
+
+        class Scattering(EMT):
+            def calculate(self, *args, **kwargs):
+                super().calculate(*args, **kwargs)
+                seed = np.abs(np.round(1e6 * self.atoms.positions)).astype(np.int64)
+                noise = np.random.default_rng(seed.ravel()).standard_normal(seed.shape)
+                self.results["forces"] = self.results["forces"] + scatter * noise
+
+        return Scattering()
+
+
 class DiskFull(Spring):
     """As where a program cannot write; ``wrapped`` as libraries report it."""
 

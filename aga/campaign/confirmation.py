@@ -48,12 +48,24 @@ def _verdict(state: State) -> str:
     if not state.groups:
         return f"no structure was labelled ({state.search_over})"
     failed = [group for group in state.answer if state.confirmed(group) is None]
-    if failed:
-        which = "the best structure"
-        if state.config.compositions is not None:
-            which = f"{len(failed)} of {len(state.answer)} structures on the hull"
-        return f"{state.search_over}; {which} could not be confirmed by the engine"
-    return state.search_over
+    if not failed:
+        return state.search_over
+    which = "the best structure"
+    if state.config.compositions is not None:
+        which = f"{len(failed)} of {len(state.answer)} structures on the hull"
+    said = f"{state.search_over}; {which} could not be confirmed by the engine"
+    first = "" if state.config.compositions is None else f"{failed[0].best.formula}: "
+    return f"{said} ({first}{_missed(state, failed[0])})"
+
+
+def _missed(state: State, group: Group) -> str:
+    """How far from relaxed the engine finds a structure."""
+    limits = state.config.confirm
+    near = min(group.lowest(), key=lambda one: _distance(state, one.fmax, one.stress_error))
+    asked = f"largest force {near.fmax:.3f} eV/Å of {limits.fmax_ev_per_a:g} allowed"
+    if near.stress_error is None:
+        return asked
+    return f"{asked}, stress off by {near.stress_error / GPa:.2g} GPa of {limits.stress_gpa:g}"
 
 
 def chain(state: State, group: Group) -> list[Record]:

@@ -49,9 +49,13 @@ class Group:
             fmax: largest force [eV/Å].
             stress: largest deviation from the pressure [eV/Å^3].
         """
-        limit = self.best.enthalpy + TIE
-        relaxed = [m for m in self.members if m.at_minimum(fmax, stress) and m.enthalpy <= limit]
+        relaxed = [one for one in self.lowest() if one.at_minimum(fmax, stress)]
         return min(relaxed, key=lambda one: (one.enthalpy, one.id), default=None)
+
+    def lowest(self) -> list[Known]:
+        """The members that are as low as the best."""
+        limit = self.best.enthalpy + TIE
+        return [one for one in self.members if one.enthalpy <= limit]
 
 
 class Groups(Sequence[Group]):

@@ -255,7 +255,8 @@ def test_what_could_not_be_confirmed_is_counted():
     history.take(Decision("stop_search", {"reason": "enough"}))
     (end,) = history.due()
     assert end.inputs["reason"] == (
-        "enough; 3 of 3 structures on the hull could not be confirmed by the engine"
+        "enough; 3 of 3 structures on the hull could not be confirmed by the engine (Cu: largest "
+        "force 1.000 eV/Å of 0.05 allowed, stress off by 0 GPa of 1)"
     )
 
 

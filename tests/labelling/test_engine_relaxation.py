@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
+from hypothesis import given
+from hypothesis import strategies as st
 
+from calculators.engine_relaxation import stuck
 from calculators.engines import build
 from calculators.labelling import (
     EngineRelaxed,
@@ -68,6 +71,33 @@ def test_relaxation_out_of_steps_is_no_failure(squeezed, tmp_path):
     relaxed = engine_relax(squeezed, build({"kind": "emt"}), tmp_path, RelaxTarget(max_steps=2))
     assert not relaxed.converged
     assert len(relaxed.keys) == 3
+
+
+def test_forces_that_scatter_above_the_threshold_end_a_relaxation(squeezed, tmp_path):
+    engine, target = fake("ScatteringEMT", scatter=0.03), RelaxTarget(fmax=0.01, max_steps=60)
+    relaxed = engine_relax(squeezed.repeat((2, 1, 1)), engine, tmp_path, target)
+    assert not relaxed.converged
+    assert 12 <= len(relaxed.keys) < 40
+
+
+def test_a_relaxation_gets_on_while_it_comes_lower_or_nearer():
+    assert not stuck([0.0] * 11, [2.0] * 11)
+    assert stuck([0.0] * 12, [2.0] * 12)
+    assert not stuck([-1e-3 * i for i in range(40)], [2.0] * 40)
+    assert not stuck([0.0] * 40, [2.0 - 0.01 * i for i in range(40)])
+    # what it gained long ago does not count
+    assert stuck([1.0, 0.5] + [0.0] * 12, [9.0, 3.0] + [3.1] * 12)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_damped_descent_is_ended_before_its_target(seed):
+    rng = np.random.default_rng(seed)
+    steps = np.arange(60)
+    decay, wave = rng.uniform(0.7, 0.95), 1.0 + 0.2 * np.cos(rng.uniform(0.5, 3.0) * steps)
+    distances = rng.uniform(2.0, 50.0) * decay**steps * wave
+    end = int(np.argmax(distances < 1.0))
+    enthalpies = 1e-3 * distances**2
+    assert not any(stuck(enthalpies[:n].tolist(), distances[:n].tolist()) for n in range(end))
 
 
 def test_relaxation_is_not_repeated(squeezed, tmp_path):
