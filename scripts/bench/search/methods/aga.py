@@ -6,7 +6,6 @@ child processes would compute is computed here, because loading a model a hundre
 measure nothing but that.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from search import origins
 from search.oracle import Counting, OracleError
 from search.system import SystemFileError
 from search.task import Run
@@ -173,34 +173,14 @@ def _told(run: Run, state: Any) -> dict[str, Any]:
 
 
 def _origin(state: Any, proposals: Path, call: int | None) -> str | None:
-    """The operator that made the structure of a call; None without a call.
-
-    What was only relaxed again, labelled or not, is followed back to where it was made.
-    """
-    from aga.search.candidate import RELABEL
-    from aga.search.evolution import CARRIED
-
+    """The operator that made the structure of a call; None without a call."""
     if call is None:
         return None
     # a relaxation by the engine is many calls of one task, in their order
     asked = [(one.ordinal, one.known.id) for one in state.labelled]
     asked += [(one.ordinal, state.asked_for(one).id) for one in state.failures]
     identity = sorted(asked, key=lambda pair: pair[0])[call - 1][1]
-    made = {
-        one["id"]: one
-        for file in proposals.glob("*.json")
-        for one in _candidates(json.loads(file.read_text()))
-    }
-    while identity in made and made[identity]["origin"] in (RELABEL, CARRIED):
-        identity = made[identity]["parents"][0]
-    return str(made[identity]["origin"]) if identity in made else "engine_relaxation"
-
-
-def _candidates(proposed: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of a generation, the first structures, or a step of a confirmation."""
-    return proposed.get("candidates") or [
-        proposed[key] for key in ("candidate",) if key in proposed
-    ]
+    return origins.origin(identity, origins.made(proposals))
 
 
 def _final(run: Run, state: Any) -> dict[str, Any]:
