@@ -14,7 +14,7 @@ from ase.optimize import FIRE
 from aga.search import operators, seeds
 from aga.search.adaptation import weights
 from aga.search.candidate import Known
-from aga.search.evolution import CARRIED, RELABEL, evolve, lent_random
+from aga.search.evolution import CARRIED, CREDITED, RELABEL, evolve, lent_random
 from aga.search.hull import Hull, Phase
 from aga.search.settings import EvolutionSettings
 from aga.search.similarity import KnownSet
@@ -214,7 +214,7 @@ def test_holes_neither_crowd_out_nor_breed():
     assert not bred
 
 
-def test_success_is_a_new_structure_within_the_window():
+def test_success_is_a_new_structure_among_the_lowest():
     known = archive(6)
     found = run(Toy(), known=known, candidates=40)
     assert sum(tried for tried, _ in found.record.values()) == 40
@@ -230,6 +230,22 @@ def test_success_is_a_new_structure_within_the_window():
     stale = run(Collapse(), known=known)
     assert sum(succeeded for _, succeeded in stale.record.values()) == 0
     assert len(stale.candidates) == 1
+
+
+def test_what_survives_among_the_highest_earns_no_credit():
+    class Steps(Toy):
+        """Every next structure lies a little higher than the one before."""
+
+        def end(self, atoms):
+            self.count = getattr(self, "count", 0) + 1
+            return replace(super().end(atoms), enthalpy=1e-3 * self.count)
+
+    found = run(Steps(), known=archive(1), candidates=40, generations=1, keep=30)
+    survivors = [one for one in found.candidates if one.enthalpy is not None]
+    assert len(survivors) == 30
+    succeeded = sum(count for _, count in found.record.values())
+    # the label itself, relaxed again, is one of the lowest ten
+    assert 7 <= succeeded <= round(CREDITED * 30)
 
 
 def test_weights_steer_the_operators():
