@@ -113,7 +113,9 @@ class SearchConfig(Section):
     )
     initial_labels: int = Field(8, ge=2, description="Structures labelled before the first fit.")
     batch: int | None = Field(
-        None, ge=1, description="Labels per generation; none: twice the DFT slots, at least 4."
+        None,
+        ge=1,
+        description="Labels per generation; none: twice the DFT slots; 2 without overlap.",
     )
     min_distance_factor: float = Field(
         GATE_FACTOR,

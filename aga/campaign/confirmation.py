@@ -18,12 +18,16 @@ ENGINE_POINTS = 30
 def due(state: State) -> list[Decision]:
     """The next step for every structure to confirm; the end when there is none left."""
     left = state.config.budget.labels - state.asked
+    answer = state.answer
+    settled = all(state.confirmed(group) is not None for group in answer)
     steps = []
     for group in targets(state):
         step = _next(state, group, left)
-        if step is not None:
-            steps.append(step)
-            left -= _price(step)
+        if step is None or (step.kind == "relax" and group not in answer and not settled):
+            # where the answer itself cannot be confirmed, forces that scatter are likely to blame
+            continue
+        steps.append(step)
+        left -= _price(step)
     if steps or state.outstanding():
         return steps
     return [Decision("finish", {"reason": _verdict(state), "failed": not state.groups})]

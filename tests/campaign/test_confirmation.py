@@ -189,6 +189,23 @@ def test_several_structures_near_the_best_are_confirmed_at_once_and_no_others():
     assert history.due() == []
 
 
+def test_the_engine_relaxes_others_only_once_the_best_is_confirmed():
+    near = [label(1.0), label(1.004), label(1.2), label(1.3)]
+    history = stopped(*near, confirm={"surrogate_steps": 0, "structures": 2})
+    (first,) = history.take()
+    assert (first.kind, first.inputs["chain"]) == ("relax", "s0-0")
+    end = candidate("r-0", 0, shift=0.01).to_dict()
+    point = {"candidate": end, "label": label(0.998, RELAXED).to_dict(), "key": "k"}
+    history.close(first, {"points": [point], "converged": True})
+    (second,) = history.take()
+    assert (second.kind, second.inputs["chain"]) == ("relax", "s0-1")
+
+    history = stopped(*near, confirm={"surrogate_steps": 0, "structures": 2})
+    (first,) = history.take()
+    history.fail(first)
+    assert UNCONFIRMED in finish(history)["reason"]
+
+
 def test_the_last_label_goes_to_the_best():
     near = [label(1.0), label(1.004), label(1.2), label(1.3)]
     history = stopped(*near, budget={"labels": 5, "confirm_reserve": 1})
@@ -217,8 +234,9 @@ def test_without_overlap_all_structures_step_together():
     end = candidate("p", 0, 0.99, shift=0.03)
     history.close(first, {"candidate": end.to_dict()})
     assert history.due() == []
-    history.fail(second)
-    assert history.kinds() == ["label", "relax"]
+    other = candidate("q", 1, 1.003, shift=0.03)
+    history.close(second, {"candidate": other.to_dict()})
+    assert history.kinds() == ["label", "label"]
 
 
 def test_what_was_given_up_is_tried_again_when_the_user_resumes():
