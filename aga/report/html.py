@@ -241,7 +241,7 @@ def _operators(state: State) -> str:
             [
                 name.replace("_", " "),
                 f"{tried:.0f}" if tried else "-",
-                f"{100 * succeeded / tried:.0f} %" if tried else "-",
+                f"{100 * succeeded / tried:.1f} %" if tried else "-",
                 str(count),
                 "-" if best is None else f"{1e3 * (best - lowest):.1f}",
             ]

@@ -3,11 +3,11 @@
     python scripts/bench/search/run.py --system cu8au8 --method aga --seeds 10 --whole --keep runs
     python scripts/bench/search/origins.py runs/*/campaign
 
-One line for each operator, over all the campaigns. *new low*: children that relaxed to a structure
-which no other of the generation is alike, low enough to count (`aga.search.evolution`); this is
-what the operators' weights follow. *labelled*: single points of its children, followed back
-through relaxations to where they were made; *best*: labels 2 meV/atom below all before, the first
-labels not counted. An ablation by observation: that nobody else would have found them is not said.
+One line for each operator, over all the campaigns. *new low*: children that relaxed to something
+new, low enough to count (`aga.search.evolution`); this is what the operators' weights follow.
+*labelled*: single points of its children, followed back through relaxations to where they were
+made; *best*: labels 2 meV/atom below all before, the first labels not counted. An ablation by
+observation: that nobody else would have found them is not said.
 """
 
 import argparse
