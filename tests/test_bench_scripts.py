@@ -313,3 +313,27 @@ class TestProposals:
         with pytest.raises(SystemExit):
             script("proposals").main(["--crystals", "0"])
         assert "at least 1" in capsys.readouterr().err
+
+
+class TestCells:
+    def test_every_cell_holds_the_same_crystal(self, script):
+        from ase.calculators.emt import EMT
+
+        made = script("cells").cells("al")
+        energies = []
+        for atoms in made.values():
+            atoms.calc = EMT()
+            energies.append(atoms.get_potential_energy() / len(atoms))
+        np.testing.assert_allclose(energies, energies[0], atol=1e-9)
+        assert len(made) == 4
+
+    def test_a_coarse_mesh_is_seen_and_what_fails_is_told(self, script, capsys):
+        pytest.importorskip("gpaw")
+        cells = script("cells")
+        assert cells.main(["--systems", "al", "--densities", "0.8", "--json"]) == 0
+        (row,) = lines(capsys)
+        assert set(row["energies"]) == {"primitive", "cubic", "1x2x2", "1x1x3"}
+        assert min(row["energies"].values()) == 0.0
+        assert row["span"] == max(row["energies"].values()) > 50.0
+        assert cells.main(["--engine", "vasp", "--systems", "al", "--densities", "1"]) == 1
+        assert "VASP" in capsys.readouterr().out.upper()
