@@ -78,7 +78,7 @@ def text(row: dict[str, Any]) -> str:
     """A row to read."""
     head = f"{row['system']:3s} {row['density']:4g}  "
     if "reason" in row:
-        return head + row["reason"]
+        return f"{head}{row['reason']}"
     parts = "  ".join(f"{name} {energy:6.1f}" for name, energy in row["energies"].items())
     return f"{head}span {row['span']:6.1f} meV/atom  ({parts})  {row['seconds']:.0f} s"
 
