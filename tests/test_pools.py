@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import pytest
 
 from calculators.clusters import Cluster, ClusterError
@@ -349,6 +350,15 @@ def test_a_client_that_has_lost_its_scheduler_knows_no_workers_and_says_so():
 
     with pytest.raises(ClusterError, match="connection to Dask's scheduler is lost"):
         _dask_crew.rows(Lost())
+
+
+def test_nobody_is_overlooked_while_the_client_asks_for_summaries():
+    """Dask's client keeps one answer for all who ask the scheduler."""
+    with (
+        dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}),
+        Pools(Local(dft_workers=1), work) as pools,
+    ):
+        assert {len(pools.workers()) for _ in range(1000)} == {3}
 
 
 DRIVER = """

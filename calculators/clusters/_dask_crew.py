@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = {
     # every value answers a failure that was seen: innocents blamed for a lost worker, tasks stuck
-    # after stealing, workers restarted because a library held the GIL, spilling, short hiccups
+    # after stealing, workers restarted because a library held the GIL, spilling, short hiccups; the
+    # client asks every two seconds for a summary without workers, and that was now and then the
+    # answer to who works
     "distributed.scheduler.allowed-failures": 10,
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-ttl": "30 minutes",
@@ -38,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.comm.timeouts.tcp": "120s",
     "distributed.comm.retry.count": 3,
     "distributed.deploy.lost-worker-timeout": "15s",
+    "distributed.client.scheduler-info-interval": "1 day",
 }
 
 SUPERVISE_S = 2.0  # [s] between two looks at whether every worker is there

@@ -218,7 +218,8 @@ def test_a_partition_that_is_closed_for_a_while(pools, slurm, monkeypatch, caplo
     slurm.run("scontrol", "update", "PartitionName=cpu", "State=DRAIN")
     try:
         slurm.run("scancel", *running(slurm))
-        until(lambda: not running(slurm), "the job to end: it may still take a task")
+        # a job that is completing does not run, and its worker may still take a task
+        until(lambda: not running(slurm) and not made.workers(), "the job and its worker to end")
         made.submit(Task(1, "label", "k1"))
         ticking(made, lambda: "not available" in caplog.text, "a job to be refused")
     finally:
