@@ -337,3 +337,8 @@ class TestCells:
         assert row["span"] == max(row["energies"].values()) > 50.0
         assert cells.main(["--engine", "vasp", "--systems", "al", "--densities", "1"]) == 1
         assert "VASP" in capsys.readouterr().out.upper()
+
+    def test_an_engine_without_k_points_is_refused(self, script, capsys):
+        with pytest.raises(SystemExit):
+            script("cells").main(["--engine", "emt"])
+        assert "expected one with k-points, got emt" in capsys.readouterr().err

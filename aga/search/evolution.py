@@ -281,8 +281,8 @@ class _Search:
     def _credit(self, arrived: Sequence[Candidate], before: Sequence[Candidate]) -> None:
         """A success is distinct from all that is known, and one of the lowest of the survivors.
 
-        Of alloys and oxides nearly every child is new and within 0.3 eV/atom of the best: of
-        MgSiO3 two of three by cut and splice, and not one of them came to be the best label.
+        To be new and within 0.3 eV/atom of the best is too little: of MgSiO3 72 % of the children
+        by cut and splice were, and not one of 923 came to be the best label.
         """
         ceiling = _lowest(self.pool, self.settings) + self.settings.archive_window_ev_per_atom
         trusted = [one for one in self.pool if _trusted(one, self.settings)]

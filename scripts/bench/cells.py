@@ -24,7 +24,7 @@ from ase.build import bulk
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from calculators.engines import Engine, build
+from calculators.engines import Engine, build, kinds
 from calculators.labelling import single_point
 from potentials.structures import Label
 
@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--densities", nargs="+", type=float, default=DENSITIES)
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
     given = parser.parse_args(arguments)
+    kind = kinds().get(given.engine)
+    if kind is None or "kpts_density" not in kind.model_fields:
+        parser.error(f"--engine: expected one with k-points, got {given.engine}")
     failed = False
     for row in rows(given.engine, given.systems, given.densities):
         print(json.dumps(row) if given.json else text(row), flush=True)

@@ -56,3 +56,9 @@ def test_a_kept_campaign_is_tallied(module, script, tiny, tmp_path, capsys):
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert sum(int(line[4]) for line in lines) == row["labels"] - SEEDS
     assert sum(int(line[1]) for line in lines) >= 60
+
+
+def test_a_folder_without_a_campaign_is_refused(module, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        module.main([str(tmp_path)])
+    assert "found no campaign.db there" in capsys.readouterr().err

@@ -99,11 +99,7 @@ def _candidates(proposed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tallied(folders: Iterable[Path]) -> Tally:
-    """Counts over the campaigns of some run folders.
-
-    Raises:
-        ConfigError: one is no run folder.
-    """
+    """Counts over the campaigns of some run folders."""
     from aga.campaign.store import Store
 
     tally = Tally()
@@ -120,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", type=Path, help="run folders of campaigns")
-    print(markdown(tallied(parser.parse_args(arguments).folders)))
+    folders = parser.parse_args(arguments).folders
+    for folder in folders:
+        if not (folder / "campaign.db").is_file():
+            parser.error(f"{folder}: expected the folder of a campaign, found no campaign.db there")
+    print(markdown(tallied(folders)))
     return 0
 
 
