@@ -13,7 +13,7 @@ from calculators.engines import Accuracy, Engine
 from potentials.roles import nearest
 
 #: a ladder begins at this part of what is usual
-CUTOFF_START, KPTS_START = 2 / 3, 1 / 2
+CUTOFF_START, KPTS_START = 2 / 3, 1 / 3
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class PlaneWaves(Engine):
         description="plane-wave cutoff [eV]; none: what the stress of the hardest element needs",
     )
     kpts_density: float = Field(
-        default=2.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
+        default=3.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
     )
     smearing_ev: float = Field(default=0.1, gt=0, description="width of the smearing [eV]")
     magmoms: dict[str, float] | None = Field(

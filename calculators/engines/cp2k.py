@@ -48,7 +48,7 @@ class CP2K(Engine):
         default=60 * Ry, gt=0, description="cutoff that a Gaussian of exponent 1 needs [eV]"
     )
     kpts_density: float = Field(
-        default=2.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
+        default=3.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
     )
     smearing_ev: float = Field(default=0.1, gt=0, description="Fermi-Dirac width [eV]")
     data_dir: str | None = Field(

@@ -47,7 +47,7 @@ class GPAW(Engine):
     kind: Literal["gpaw"] = "gpaw"
     ecut_ev: float = Field(default=_SOFT_CUTOFF, gt=0, description="plane-wave cutoff [eV]")
     kpts_density: float = Field(
-        default=2.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
+        default=3.0, gt=0, description="k-points per 1/Å along each axis, Gamma-centred [Å]"
     )
     xc: str = Field(default="PBE", description="exchange-correlation functional")
     smearing_ev: float = Field(default=0.1, gt=0, description="Fermi-Dirac width [eV]")

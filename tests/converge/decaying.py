@@ -45,7 +45,7 @@ class Decaying(Engine):
     kind: Literal["decaying"] = "decaying"
     memory_gb: float = 0.0
     cutoff: float = 150.0
-    kpts: float = 2.0
+    kpts: float = 3.0
     failing: tuple[float, ...] = ()
     hard: bool = False
     seconds: float = 0.0

@@ -167,7 +167,7 @@ def test_a_ladder_that_is_too_short(file, quick):
 
 def test_without_a_beginning_it_is_below_the_defaults(file, quick):
     ran(wanted(file, start=()))
-    assert quick[0] == (100.0, 1.0)  # of 150 and 2
+    assert quick[0] == (100.0, 1.0)  # of 150 and 3
 
 
 def test_molecules_have_no_kpoints(tmp_path, quick):
