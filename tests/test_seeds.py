@@ -72,6 +72,13 @@ def test_separate_leaves_a_good_structure_as_it_is():
     assert seeds.separate(atoms, SILICON).positions == pytest.approx(atoms.positions)
 
 
+def test_separate_leaves_atoms_that_symmetry_holds_in_place():
+    # pushed from both sides alike: only a rounding error, which doubles in two steps, says whereto
+    atoms = Atoms("Si2", positions=[[0, 0, 0], [1.5, 1e-8, 0]], cell=[3, 9, 9], pbc=True)
+    moved = seeds.separate(atoms, SILICON).positions - atoms.positions
+    assert np.abs(moved).max() < 1e-6
+
+
 @pytest.mark.parametrize("symbol", ["Cu", "Si", "O", "Mg"])
 def test_prototypes_of_an_element(symbol):
     space = Space({symbol: 1})

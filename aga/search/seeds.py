@@ -20,6 +20,9 @@ SEED_SCALE = 1.2
 _BONDED_ANIONS = 0.2
 # sums of covalent radii: a placement with shorter distances is drawn again
 _TOUCHING = 0.5
+# what moves by less in a step has come to rest [Å]: atoms that their symmetry holds in place would
+# move for as long as it takes rounding errors to grow, and leave it
+_AT_REST = 1e-3
 # pairs are looked for so much further than they can touch [Å]
 _SKIN = 1.0
 PROTOTYPES = ("fcc", "bcc", "hcp", "diamond")
@@ -132,7 +135,8 @@ def _apart(crystal: Atoms, space: Space, diameters: PairDistances) -> tuple[Atom
 def separate(atoms: Atoms, diameters: PairDistances, *, steps: int = 60) -> Atoms:
     """A copy with close atoms pushed apart at fixed cell.
 
-    Damped steps downhill on soft spheres. Symmetry is kept: every atom moves by the same rule.
+    Damped steps downhill on soft spheres, until nothing touches or all is at rest. Symmetry is
+    kept, as far as rounding errors do not grow: every atom moves by the same rule.
 
     Args:
         atoms: the structure.
@@ -151,7 +155,9 @@ def separate(atoms: Atoms, diameters: PairDistances, *, steps: int = 60) -> Atom
         if moves is None:
             break
         longest = np.sqrt((moves**2).sum(axis=1).max())
-        apart.positions += moves * min(1.0, 0.3 / longest) if longest > 0 else moves
+        if longest < _AT_REST:
+            break
+        apart.positions += moves * min(1.0, 0.3 / longest)
     apart.wrap()
     return apart
 
