@@ -240,11 +240,34 @@ def _products(columns: Tensor, goal: Tensor, weights: Tensor) -> tuple[Tensor, T
     return weighted @ columns, weighted @ goal, weights @ goal.square()
 
 
+def fold_sums(problem: Equations, times: Tensor, folds: Tensor) -> list[Sums]:
+    """Sums over the blocks of each fold, every block counted so many times (B,)."""
+    return [sums(problem, torch.where(folds == name, times, 0.0)) for name in folds.unique()]
+
+
+def _others(parts: Sequence[Sums], place: int) -> Sums:
+    """The sum of all parts but one: added up, because a difference would keep its rounding."""
+    [first, *rest] = [one for index, one in enumerate(parts) if index != place]
+    left, right = first.left.clone(), first.right.clone()
+    square, weight = first.square.clone(), first.weight.clone()
+    for one in rest:
+        left += one.left
+        right += one.right
+        square += one.square
+        weight += one.weight
+    return Sums(left, right, square, weight)
+
+
 def _system(given: Sums, loss: LossWeights, used: Tensor) -> tuple[Tensor, Tensor]:
     """Left (U, U) and right (U,) side for some weights of the loss."""
     parts = given.weight.new_tensor([loss.energy, loss.forces, loss.virial]) / given.weight[0]
     left = torch.einsum("p,pcd->cd", parts, given.left)
-    return left[used][:, used], parts @ given.right[:, used]
+    return _rows_and_columns(left, used), parts @ given.right[:, used]
+
+
+def _rows_and_columns(left: Tensor, used: Tensor) -> Tensor:
+    """Those in use of the last two axes; large, so not copied where all are."""
+    return left if len(used) == left.shape[-1] else left[..., used, :][..., used]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -278,12 +301,43 @@ def solve(
         variants: ways to solve them, whose shares sum to one.
         n_elements: number of constants, the last columns.
     """
-    found = problem.energy.new_zeros(len(times), problem.energy.shape[1])
-    for own, solution in zip(times, found, strict=True):
-        given = sums(problem, own)
-        for one in variants:
-            left, right = _system(given, one.loss, one.used)
-            solution[one.used] += one.share * _ridge(left, right, one.ridge, n_elements)
+    return torch.stack([_solved(sums(problem, own), variants, n_elements) for own in times])
+
+
+def solve_without(
+    problem: Equations,
+    times: Tensor,
+    folds: Tensor,
+    variants: Sequence[Variant],
+    n_elements: int,
+) -> Tensor:
+    """As `solve`, of every member without the labels of each fold in turn (folds, K, C).
+
+    Args:
+        problem: the equations.
+        times: how often each member counts each block (K, B).
+        folds: the fold of each block (B,).
+        variants: ways to solve them, whose shares sum to one.
+        n_elements: number of constants, the last columns.
+    """
+    members = []
+    for own in times:
+        parts = fold_sums(problem, own, folds)
+        others = (_others(parts, place) for place in range(len(parts)))
+        members.append(torch.stack([_solved(one, variants, n_elements) for one in others]))
+    return torch.stack(members, dim=1)
+
+
+def _solved(given: Sums, variants: Sequence[Variant], n_elements: int) -> Tensor:
+    """The mean over variants of the coefficients of one fit (C,)."""
+    found = torch.zeros_like(given.right[0])
+    systems: dict[tuple[LossWeights, int], tuple[Tensor, Tensor]] = {}
+    for one in variants:
+        # a smaller basis is a part of a larger one, so that its size says which it is
+        key = (one.loss, len(one.used))
+        if key not in systems:
+            systems[key] = _system(given, one.loss, one.used)
+        found[one.used] += one.share * _ridge(*systems[key], one.ridge, n_elements)
     return found
 
 
@@ -321,9 +375,8 @@ def fold_splits(problem: Equations, folds: Tensor) -> list[Split]:
         problem: the equations.
         folds: the fold of each block (B,).
     """
-    return [
-        split(problem, (folds != name).to(torch.float64), folds == name) for name in folds.unique()
-    ]
+    parts = fold_sums(problem, torch.ones(len(folds), dtype=torch.float64), folds)
+    return [Split(_others(parts, place), part) for place, part in enumerate(parts)]
 
 
 def held_out(
@@ -346,13 +399,12 @@ def held_out(
     weight = torch.zeros(3, dtype=torch.float64)
     for own in splits:
         left, right = _system(own.seen, loss, used)
-        judged = own.judged.left[:, used][:, :, used]
         weight += own.judged.weight
-        for place, ridge in enumerate(ridges):
-            found = _ridge(left, right, ridge, n_elements)
-            quadratic = (judged @ found) @ found
-            linear = own.judged.right[:, used] @ found
-            squares[place] += quadratic - 2.0 * linear + own.judged.square
+        found = torch.stack([_ridge(left, right, ridge, n_elements) for ridge in ridges], dim=1)
+        # all ridges at once: the sums are much larger than the solutions
+        quadratic = ((_rows_and_columns(own.judged.left, used) @ found) * found).sum(dim=1)
+        linear = own.judged.right[:, used] @ found
+        squares += (quadratic - 2.0 * linear + own.judged.square[:, None]).T
     roots = (squares.clamp(min=0.0) / weight.clamp(min=1e-300)).sqrt()
     return [Errors(*row) for row in roots.tolist()]
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from potentials.calibration import Unseen
-from potentials.linear import Row, Targets, solve
-from potentials.selection import FOLDS
+from potentials.linear import Row, Targets, solve, solve_without
 
 if TYPE_CHECKING:
     from potentials.closed_form import Closed, Joined
@@ -28,10 +27,7 @@ def of_folds(data: "DataSet", closed: "Closed") -> Iterator[Unseen]:
         closed: the closed form; its labels must be in `FOLDS` folds.
     """
     n_elements, variants = len(data.scaling.mean), closed.variants(closed.blend)
-    members = [
-        solve(closed.problem, closed.times * (closed.folds != fold), variants, n_elements)
-        for fold in range(FOLDS)
-    ]
+    members = solve_without(closed.problem, closed.times, closed.folds, variants, n_elements)
     folds = closed.folds[closed.problem.block].tolist()
     every = torch.ones(len(closed.times), dtype=torch.bool)
     for row, target, fold in zip(closed.rows(data), data.targets, folds, strict=True):

@@ -17,6 +17,7 @@ from potentials.linear import (
     reference_energies,
     row,
     solve,
+    solve_without,
     split,
     sums,
     used_columns,
@@ -173,6 +174,24 @@ def test_held_out_errors_are_those_of_fits_that_have_not_seen_the_fold(n_blocks,
     splits = [((made.folds != f).double(), (made.folds == f).double()) for f in range(5)]
     for ridge, one in zip(ridges, found, strict=True):
         assert close(one, judged(made, splits, ridge, used))
+
+
+@pytest.mark.parametrize("n_blocks", [None, 7])
+def test_fits_without_each_fold_are_those_that_count_its_blocks_never(n_blocks):
+    """Of a mean over two bases, two ridges and two weights."""
+    made = made_up(20, noise=NOISE, n_blocks=n_blocks)
+    other = LOSS.model_copy(update={"energy": 30.0})
+    variants = [
+        Variant(LOSS, 1e-3, used_columns(2, 4, 3, 0), 0.5),
+        Variant(LOSS, 1e-3, used_columns(2, 4, 3, 2), 0.2),
+        Variant(LOSS, 1e-1, used_columns(2, 4, 3, 2), 0.2),
+        Variant(other, 1e-1, used_columns(2, 4, 3, 2), 0.1),
+    ]
+    times = bootstrap(made, 3)
+    found = solve_without(made.problem, times, made.folds, variants, 2)
+    for fold, own in enumerate(found):
+        alone = solve(made.problem, times * (made.folds != fold), variants, 2)
+        np.testing.assert_allclose(own, alone, rtol=1e-7, atol=1e-10)
 
 
 def test_members_are_judged_by_what_they_have_not_seen():
