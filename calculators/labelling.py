@@ -30,7 +30,7 @@ from calculators.results import (
     result_folder,
     result_path,
     standing_result,
-    steps_computed,
+    steps,
 )
 from potentials.structures import Label, atoms_from_dict, atoms_to_dict, bare, content_key, rounded
 
@@ -75,6 +75,7 @@ class EngineRelaxed:
         converged: whether the target was reached within the steps.
         found: how many of them, besides the start, were in the store when the attempt that ended it
             came to them: what an attempt before it that was killed has saved.
+        failure: why the engine gave no further single point, where that ended it; None otherwise.
     """
 
     keys: tuple[str, ...]
@@ -82,6 +83,7 @@ class EngineRelaxed:
     label: Label
     converged: bool
     found: int = 0
+    failure: Failure | None = None
 
 
 def single_point(
@@ -166,8 +168,27 @@ def engine_relax(
     if ended.data is None:
         # what the machine is to blame for ends this task, but another one may go on from the steps
         lasting = ended.failure is not None and ended.failure.kind == "permanent"
+        before = _broken_off(store, result_folder(store, key), ended)
+        if lasting and before is not None:
+            return _relaxed(publish(relaxation=before))
         return _failed(ended, publish, lasting=lasting)
     return _relaxed(publish(relaxation=ended.data["relaxation"]))
+
+
+def _broken_off(store: Path, folder: Path, ended: Ended) -> dict[str, Any] | None:
+    """What was computed of a relaxation that has failed: labels like others. None without any."""
+    keys = list(dict.fromkeys(steps(folder)))
+    last = standing_result(result_path(store, keys[-1])) if keys else None
+    if last is None or ended.failure is None or ended.again in ("environment", "stopped"):
+        return None
+    return {
+        "keys": keys,
+        "found": 0,
+        "atoms": last["atoms"],
+        "label": last["label"],
+        "converged": False,
+        "failure": ended.failure.to_dict(),
+    }
 
 
 def _calculate(
@@ -194,10 +215,15 @@ def _calculate(
         return Ended(None, failure, "environment"), publish
     make_folder(folder)
     full = {**job, "atoms": atoms_to_dict(atoms), "gates": gates.to_dict()}
-    progress = partial(steps_computed, folder)
+    progress = partial(_computed, folder)
     ended, record = climb(engine, folder, full, points, should_stop, progress)
     attempts.extend(record)
     return ended, publish
+
+
+def _computed(folder: Path) -> int:
+    """Single points of a relaxation so far."""
+    return len(steps(folder))
 
 
 def _failed(
@@ -215,11 +241,12 @@ def _relaxed(result: dict[str, Any]) -> EngineRelaxed | Failure:
     """The outcome of a published relaxation."""
     if result["status"] != "ok":
         return Failure.from_dict(result["failure"])
-    data = result["relaxation"]
+    data, failure = result["relaxation"], result["relaxation"].get("failure")
     return EngineRelaxed(
         keys=tuple(data["keys"]),
         atoms=atoms_from_dict(data["atoms"]),
         label=Label.from_dict(data["label"]),
         converged=bool(data["converged"]),
         found=int(data.get("found", 0)),
+        failure=None if failure is None else Failure.from_dict(failure),
     )

@@ -119,10 +119,10 @@ def record_step(folder: Path, key: str) -> None:
     append_line(folder / "steps", key)
 
 
-def steps_computed(folder: Path) -> int:
-    """Single points computed for a relaxation by all attempts so far."""
+def steps(folder: Path) -> list[str]:
+    """Keys of the single points computed for a relaxation by all attempts so far."""
     path = folder / "steps"
-    return len(path.read_text("utf-8").splitlines()) if path.exists() else 0
+    return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
 def publish_result(folder: Path, about: dict[str, Any], **outcome: Any) -> dict[str, Any]:

@@ -212,3 +212,21 @@ class DiskFull(Spring):
         if self.wrapped:
             raise RuntimeError("writing failed") from error
         raise error
+
+
+class FailsLater:
+    """EMT that gives up after some single points."""
+
+    def __new__(cls, after):
+        from ase.calculators.emt import EMT
+
+        class Failing(EMT):
+            left = after
+
+            def calculate(self, *args, **kwargs):
+                if self.left == 0:
+                    raise RuntimeError("no further: the density has diverged")
+                self.left -= 1
+                super().calculate(*args, **kwargs)
+
+        return Failing()

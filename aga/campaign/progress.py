@@ -200,7 +200,9 @@ def _relaxed(record: Record, state: State) -> str:
     saved = f", {found} of them from an attempt that was cut off" if found else ""
     end = "relaxed" if record.ok.get("converged") else "not relaxed yet"
     head = f"structure {record.inputs['chain']} {end} by the engine: {len(points)} single points"
-    return "; ".join(filter(None, [head + saved, _labelled(record, state)]))
+    failure = record.ok.get("failure")
+    why = f"then it failed: {failure['reason']}" if failure else ""
+    return "; ".join(filter(None, [head + saved, why, _labelled(record, state)]))
 
 
 def _trained(record: Record, _: State) -> str:

@@ -391,11 +391,9 @@ def _relax(folder: Path, config: CampaignConfig, task: Task) -> Failure | None:
     if isinstance(found, Failure):
         return found
     points = [_point(folder, task, i, k) for i, k in enumerate(found.keys) if k != key]
-    _propose(
-        folder,
-        task,
-        {"points": points, "converged": found.converged, "found": found.found},
-    )
+    failure = None if found.failure is None else found.failure.to_dict()
+    done = {"points": points, "converged": found.converged, "found": found.found}
+    _propose(folder, task, {**done, "failure": failure})
     return None
 
 

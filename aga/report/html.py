@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aga import __version__
 from aga.campaign.live import duration
+from aga.campaign.record import Record
 from aga.campaign.state import State
 from aga.report import drawing, holes, hull, plots, ranking, status, timeline
 from aga.report.files import published
@@ -284,13 +285,22 @@ def _holes(state: State) -> str:
     return text + _table(headings, rows, text=headings[:3] + headings[-1:])
 
 
+def _failure(record: Record) -> dict[str, str] | None:
+    """Of a task, or of the rest of a relaxation whose first single points are labels."""
+    if record.progress == "failed":
+        return dict(record.outcome["failure"])
+    if record.progress == "done" and record.kind == "relax":
+        return record.ok.get("failure")
+    return None
+
+
 def _failures(state: State) -> str:
-    failed = [record for record in state.records if record.progress == "failed"]
+    found = [(record, _failure(record)) for record in state.records]
+    failed = [(record, failure) for record, failure in found if failure is not None]
     if not failed:
         return "<p>None.</p>"
     rows = []
-    for record in failed:
-        failure = record.outcome["failure"]
+    for record, failure in failed:
         asked = record.inputs.get("candidate", {}).get("id") or record.inputs.get("chain", "")
         rows.append(
             [

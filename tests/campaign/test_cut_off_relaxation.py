@@ -90,7 +90,8 @@ def busy(runs):
     return [psutil.Process(pid).ppid() for pid in watchers]
 
 
-def test_the_reader_is_told_what_was_saved():
+@pytest.mark.parametrize("failure", [None, {"kind": "permanent", "reason": "no SCF", "log": ""}])
+def test_the_reader_is_told_what_was_saved(failure):
     history = History(config(confirm={"surrogate_steps": 0}))
     history.seed()
     history.labels(label(1.0), label(1.1), label(1.2), label(1.3))
@@ -101,5 +102,10 @@ def test_the_reader_is_told_what_was_saved():
         "label": label(0.99, 0.001).to_dict(),
         "key": "key0",
     }
-    history.close(relax, {"points": [point], "converged": True, "found": 0})
-    assert "relaxed by the engine: 1 single points; label r-0" in sentence(relax, history.state)
+    done = {"points": [point], "converged": failure is None, "found": 0, "failure": failure}
+    history.close(relax, done)
+    head = "relaxed by the engine: 1 single points"
+    if failure:
+        head = "not relaxed yet by the engine: 1 single points; then it failed: no SCF"
+    assert f"{head}; label r-0" in sentence(relax, history.state)
+    assert history.state.asked == 4 + 1

@@ -216,9 +216,33 @@ def test_relaxation_that_hangs_in_one_step_is_ended_by_the_deadline(squeezed, tm
 def test_relaxation_stops_at_the_gates(squeezed, tmp_path):
     low = squeezed.get_volume() / len(squeezed)
     gates = LabelGates(volume_per_atom=(0.9 * low, 1.02 * low))
-    failure = engine_relax(squeezed, build({"kind": "emt"}), tmp_path, RelaxTarget(), gates)
+    relaxed = engine_relax(squeezed, build({"kind": "emt"}), tmp_path, RelaxTarget(), gates)
+    assert "left the gates" in relaxed.failure.reason
+    assert not relaxed.converged
+
+
+def test_what_was_computed_before_the_engine_failed_is_kept(squeezed, tmp_path):
+    """Paid for, and labels like any other."""
+    whole = engine_relax(squeezed, build({"kind": "emt"}), tmp_path / "whole", RelaxTarget())
+    engine = fake("FailsLater", after=3)
+    relaxed = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    assert relaxed.failure.kind == "permanent"
+    assert "no further" in relaxed.failure.reason
+    assert not relaxed.converged
+    assert len(relaxed.keys) == 3
+    labels = [read_result(tmp_path, key)["label"] for key in relaxed.keys]
+    before = [read_result(tmp_path / "whole", key)["label"] for key in whole.keys[:3]]
+    assert [one["energy"] for one in labels] == [one["energy"] for one in before]
+    assert relaxed.label.energy == labels[-1]["energy"]
+    again = engine_relax(squeezed, engine, tmp_path, RelaxTarget())
+    assert (again.keys, again.failure) == (relaxed.keys, relaxed.failure)
+    assert all(len(starts(tmp_path, key)) == 1 for key in relaxed.keys)
+
+
+def test_a_relaxation_that_fails_at_once_is_a_failure(squeezed, tmp_path):
+    failure = engine_relax(squeezed, fake("FailsLater", after=0), tmp_path, RelaxTarget())
     assert isinstance(failure, Failure)
-    assert "left the gates" in failure.reason
+    assert "no further" in failure.reason
 
 
 def test_of_a_cluster_the_positions_alone_are_relaxed(tmp_path):

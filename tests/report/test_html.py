@@ -101,6 +101,15 @@ def test_failures_with_reason_and_log(text):
     assert "<gaussian" not in text
 
 
+def test_a_relaxation_that_failed_on_its_way_is_among_the_failures(campaign):
+    record = campaign.plan("relax", chain="e0", target=["e0", "a"], purpose="confirm", points=5)
+    failure = {"kind": "permanent", "reason": "the relaxation left the gates", "log": ""}
+    done = {"points": [], "converged": False, "found": 0, "failure": failure}
+    campaign.close(record, {"ok": done}, "dft-0")
+    campaign.close_store()
+    assert failure["reason"] in Page(written(campaign.store.run_dir)).text
+
+
 def test_pictures_are_files_too(report):
     for name, *_ in PICTURES:
         root = ET.parse(report / f"{name}.svg").getroot()

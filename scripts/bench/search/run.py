@@ -5,7 +5,7 @@ r"""Oracle calls to the ground state: this program next to open peers, on one sy
     python scripts/bench/search/run.py --system cu8au8 --method cryspy --seeds 10 --budget 5000 \
         --results cu8au8.jsonl
     python scripts/bench/search/run.py --system cu8au8 --method aga --seeds 10 --budget 300 \
-        --set search.acquisition.explore=0 --results cu8au8.jsonl
+        --set search.evolution.fresh_share=0.2 --results cu8au8.jsonl
     python scripts/bench/search/table.py *.jsonl --plot curves.svg
 
 Methods: `aga` (this program, one set of defaults; add --whole to let it run to its own end),
