@@ -22,6 +22,8 @@ from typing import Any
 from ase import Atoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+# of the oracles that systems name
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 #: single points that the engine may take
 POINTS = 60
