@@ -130,7 +130,7 @@ class SearchConfig(Section):
         None, description="Operators of the search; none: all that apply."
     )
     acquisition: AcquisitionField = Field(
-        default_factory=lambda: acquisition.build({"kind": "lower_confidence_bound"}),
+        default_factory=lambda: acquisition.build({}),
         description="Rule that chooses what to label.",
     )
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from aga.config import ROLES, CampaignConfig
+from aga.search import acquisition
+from aga.search.acquisition import Acquisition
 
 
 def json_schema() -> dict[str, Any]:
@@ -14,7 +16,8 @@ def json_schema() -> dict[str, Any]:
         for kind, model in sorted(kinds().items()):
             part = model.model_json_schema(ref_template="#/$defs/{model}")
             definitions |= part.pop("$defs", {})
-            part["required"] = sorted({*part.get("required", []), "kind"})
+            if (role, kind) != (Acquisition, acquisition.DEFAULT):
+                part["required"] = sorted({*part.get("required", []), "kind"})
             definitions[model.__name__] = part
             members[kind] = f"#/$defs/{model.__name__}"
         definitions[role.__name__] = {

@@ -114,6 +114,7 @@ def test_a_constant_shift_of_all_enthalpies_changes_nothing(kind, steps, shift):
 def test_the_kinds_of_the_folder_are_found():
     assert {"lower_confidence_bound", "disagreement"} <= KINDS.keys()
     built = acquisition.build({"kind": "lower_confidence_bound", "kappa": 2})
+    assert acquisition.build({"kappa": 2}) == built  # the default one
     assert built == LowerConfidenceBound(kappa=2)
     with pytest.raises(ValueError, match="did you mean 'disagreement'"):
         acquisition.build({"kind": "disagrement"})

@@ -22,6 +22,9 @@ from aga.config import (
 )
 from aga.config_changes import changes, refusal
 from aga.config_schema import json_schema
+from aga.search import acquisition
+from aga.search.acquisition import Acquisition
+from aga.search.acquisition.lower_confidence_bound import LowerConfidenceBound
 from aga.search.compositions import named
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -439,8 +442,17 @@ def test_schema_knows_every_kind():
     for role, kinds in ROLES.items():
         union = schema["$defs"][role.__name__]
         assert set(union["discriminator"]["mapping"]) == set(kinds())
-        for part in union["oneOf"]:
-            assert "kind" in schema["$defs"][part["$ref"].rpartition("/")[2]]["required"]
+        without = [
+            name
+            for name, ref in union["discriminator"]["mapping"].items()
+            if "kind" not in schema["$defs"][ref.rpartition("/")[2]].get("required", [])
+        ]
+        assert without == ([acquisition.DEFAULT] if role is Acquisition else [])
+
+
+def test_a_rule_without_a_kind_is_the_default_one():
+    given = config(search={"acquisition": {"explore": 0.2}})
+    assert given.search.acquisition == LowerConfidenceBound(explore=0.2)
 
 
 def test_every_field_of_a_section_is_described():

@@ -14,6 +14,9 @@ from aga.search.novelty import Novelty
 from aga.search.similarity import distance, near, same_form
 from potentials import roles
 
+#: kind of the rule that a campaign uses
+DEFAULT = "lower_confidence_bound"
+
 # a geometry this close to a labelled one would get the same label (0.0005 Å off at most)
 _SAME_GEOMETRY = 1e-6
 # what is predicted below the best by more than this and by some spreads is news, even of a
@@ -366,10 +369,10 @@ def kinds() -> dict[str, type[Acquisition]]:
 
 
 def build(data: Mapping[str, Any]) -> Acquisition:
-    """The rule that ``data`` describes.
+    """The rule that ``data`` describes; the default one where it names no kind.
 
     Raises:
         ValueError: the kind is unknown or a field is wrong.
     """
-    made: Acquisition = roles.build(data, kinds(), "acquisition")
+    made: Acquisition = roles.build({"kind": DEFAULT, **data}, kinds(), "acquisition")
     return made
